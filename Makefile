@@ -1,0 +1,61 @@
+# Every way in: `make help`. CI and people call the same targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := libs/core services/ingest-api services/session-worker services/media-worker \
+            services/recommender-trigger[local] libs/devkit[dev]
+PROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+SOURCES := libs services tests benchmarks
+# Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
+WORKERS ?= 2
+
+.PHONY: help setup demo up test check format lock bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with everything in it
+
+$(STAMP): constraints.txt $(PROJECTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kinstream needs Python 3.11 or newer; this is %s. Set PYTHON=/path/to/python3.11." % sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time: Spark alone is 300 MB)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(addprefix -e ,$(PACKAGES))
+	@touch $@
+
+demo: setup ## send real data through the whole path and compare every result
+	@$(BIN)/kinstream demo $(ARGS)
+
+up: setup ## run the embedded stack in the foreground
+	@$(BIN)/kinstream up $(ARGS)
+
+test: setup ## run the whole suite
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+check: setup ## format, lint, types, import rules, generated files
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/kinstream processors --check
+
+format: setup ## format and mend what the linter can mend
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+lock: setup ## renew constraints.txt from the pyproject files
+	printf -- '-e %s\n' $(PACKAGES) | $(BIN)/uv pip compile --quiet --universal --no-annotate --no-header \
+	    --python-version 3.11 - -o constraints.txt
+	sed -i '/^-e /d' constraints.txt
+
+bench: setup ## measure every number of the README against its peer
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove what make and the stack left behind
+	rm -rf $(VENV) .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

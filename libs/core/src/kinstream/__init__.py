@@ -1,0 +1,1 @@
+"""What more than one Kinstream service uses, and nothing else."""

@@ -1,0 +1,67 @@
+"""Plain Python values to and from DynamoDB's typed attributes, without boto3's Decimal detour."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Item = dict[str, dict[str, Any]]
+
+
+def attribute(value: Any) -> dict[str, Any]:
+    """A typed attribute. Sets become number sets or string sets and must not be empty."""
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case str():
+            return {"S": value}
+        case int():
+            return {"N": str(value)}
+        case float():
+            return {"N": repr(value)}
+        case bytes():
+            return {"B": value}
+        case set() | frozenset():
+            kind = "SS" if all(isinstance(member, str) for member in value) else "NS"
+            return {kind: sorted(str(member) for member in value)}
+        case list() | tuple():
+            return {"L": [attribute(member) for member in value]}
+        case Mapping():
+            return {"M": {key: attribute(member) for key, member in value.items()}}
+    raise TypeError(f"DynamoDB holds no {type(value).__name__}")
+
+
+def to_item(values: Mapping[str, Any]) -> Item:
+    """An item of plain values."""
+    return {name: attribute(value) for name, value in values.items()}
+
+
+def value_of(typed: Mapping[str, Any]) -> Any:
+    """The plain value of a typed attribute; whole numbers come back as int, others as float."""
+    ((kind, value),) = typed.items()
+    match kind:
+        case "N":
+            return _number(value)
+        case "NS":
+            return {_number(member) for member in value}
+        case "SS":
+            return set(value)
+        case "L":
+            return [value_of(member) for member in value]
+        case "M":
+            return {key: value_of(member) for key, member in value.items()}
+        case "NULL":
+            return None
+    return value
+
+
+def from_item(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The plain values of an item."""
+    return {name: value_of(typed) for name, typed in item.items()}
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,0 +1,93 @@
+"""Where things lie in DynamoDB: one function a kind of item, so that writers and readers agree.
+
+Every key of a customer's data begins with the app. `(pk, sk)` unless the function says otherwise.
+"""
+
+from hashlib import blake2b
+
+from kinstream.ledger_format import join_key
+
+CONTENT_SLOTS = 16
+"""Rows over which a content's counters are spread; a reader sums them."""
+
+DUE_SHARD = "due"
+PENDING_SHARDS = 4
+
+Key = tuple[str, str]
+
+_TOTAL = "total"
+
+
+def customer_counters(app: str, customer_id: str) -> Key:
+    """Counters table: `events`, `events_since_training` and `type:<event type>` of a customer."""
+    return join_key(app, "customer", customer_id), _TOTAL
+
+
+def content_counters(app: str, content_id: str, slot: int) -> Key:
+    """Counters table: `likes`, `views`, `viewers` and `trend` of a content, one of its slots."""
+    return join_key(app, "content", content_id, str(slot)), _TOTAL
+
+
+def trend_shard(app: str, slot: int) -> str:
+    """Partition of the trend index that a content's slot lies in."""
+    return join_key(app, "trend", str(slot))
+
+
+def like(app: str, customer_id: str, content_id: str) -> Key:
+    """Records table: the last like or unlike of a customer for a content."""
+    return join_key(app, "likes", customer_id), join_key(content_id)
+
+
+def alert(app: str, customer_id: str, alert_id: str) -> Key:
+    """Records table: one alert. `alert_id` begins with the time it was raised at, so newest sorts last."""
+    return join_key(app, "alerts", customer_id), alert_id
+
+
+def announcement(app: str, announcement_id: str) -> Key:
+    """Outbox table."""
+    return join_key(app, announcement_id), _TOTAL
+
+
+def pending_shard(announcement_id: str) -> str:
+    """Partition of the outbox's pending index."""
+    return str(blake2b(announcement_id.encode(), digest_size=1).digest()[0] % PENDING_SHARDS)
+
+
+def app(app_id: str) -> Key:
+    """Registry table: an app."""
+    return "apps", app_id
+
+
+def api_key(app_id: str, key_hash: str) -> Key:
+    """Registry table: an API key, by the SHA-256 of its text."""
+    return join_key(app_id, "keys"), key_hash
+
+
+def place(app_id: str, customer_id: str, place_id: str) -> Key:
+    """Registry table: a known place."""
+    return join_key(app_id, "places", customer_id), join_key(place_id)
+
+
+def person(app_id: str, customer_id: str, person_id: str) -> Key:
+    """Registry table: a member of the family."""
+    return join_key(app_id, "people", customer_id), join_key(person_id)
+
+
+def recommendations(app_id: str, customer_id: str, run_id: str) -> Key:
+    """Recommendations table: a customer's list from one run."""
+    return join_key(app_id, "customer", customer_id), run_id
+
+
+def recommendation_pointer(app_id: str) -> Key:
+    """Recommendations table: which run is served."""
+    return join_key(app_id, "pointer"), "current"
+
+
+def training_run(app_id: str, run_id: str) -> Key:
+    """Recommendations table: one run, its state and its figures."""
+    return join_key(app_id, "runs"), run_id
+
+
+def training_lock(app_id: str) -> Key:
+    """Recommendations table: the lease of the one run that may be under way."""
+    return join_key(app_id, "lock"), "current"

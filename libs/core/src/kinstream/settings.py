@@ -1,0 +1,36 @@
+"""Settings that every service shares. Each service adds its own in its `main.py`'s neighbour."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kinstream.resources import Names
+
+
+class CoreSettings(BaseSettings):
+    """Read from the environment with the prefix `KINSTREAM_`; frozen once read."""
+
+    model_config = SettingsConfigDict(env_prefix="KINSTREAM_", frozen=True, extra="ignore")
+
+    name_prefix: str = Field("kinstream", pattern=r"^[a-z][a-z0-9-]{2,30}$")
+    """First part of every resource's name, so that two deployments can share an account."""
+    aws_region: str = "us-east-1"
+    aws_endpoint_url: str | None = None
+    """An emulator's address; None on AWS."""
+    aws_account_id: str = "000000000000"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    catalog_url: SecretStr = SecretStr("sqlite:///catalog.sqlite3")
+    ledger_hash_key: SecretStr = SecretStr("")
+    """Secret of the ledger's hashes: changing it makes every counted event look new."""
+    ledger_retention_seconds: int = Field(35 * 86_400, ge=3_600)
+    """How far back events count. Older ones are quarantined, never counted twice."""
+    ready_file: Path | None = None
+    """Where a worker says that it is ready; see `kinstream.readiness`."""
+    log_level: str = "INFO"
+    shutdown_grace_seconds: float = Field(8.0, gt=0)
+
+    @property
+    def names(self) -> Names:
+        """Names of everything this deployment uses."""
+        return Names(self.name_prefix, self.aws_region, self.aws_account_id)
