@@ -18,19 +18,19 @@ Key = tuple[str, str]
 _TOTAL = "total"
 
 
+def counter(app: str, *parts: str) -> Key:
+    """Counters table: any counter, by its name in parts."""
+    return join_key(app, *parts), _TOTAL
+
+
 def customer_counters(app: str, customer_id: str) -> Key:
     """Counters table: `events`, `events_since_training` and `type:<event type>` of a customer."""
-    return join_key(app, "customer", customer_id), _TOTAL
+    return counter(app, "customer", customer_id)
 
 
 def content_counters(app: str, content_id: str, slot: int) -> Key:
-    """Counters table: `likes`, `views`, `viewers` and `trend` of a content, one of its slots."""
-    return join_key(app, "content", content_id, str(slot)), _TOTAL
-
-
-def trend_shard(app: str, slot: int) -> str:
-    """Partition of the trend index that a content's slot lies in."""
-    return join_key(app, "trend", str(slot))
+    """Counters table: `likes`, `views` and `viewers` of a content, one of its slots."""
+    return counter(app, "content", content_id, str(slot))
 
 
 def like(app: str, customer_id: str, content_id: str) -> Key:

@@ -34,7 +34,7 @@ class SqsQueue:
     def __init__(self, client: Any, url: str, dead_letter_url: str) -> None:
         self._client = client
         self._url = url
-        self._dead_letter_url = dead_letter_url
+        self.dead_letter_url = dead_letter_url
 
     @classmethod
     async def open(cls, client: Any, name: str) -> "SqsQueue":
@@ -96,7 +96,7 @@ class SqsQueue:
     async def put_aside(self, body: str, reason: str) -> None:
         """Send a body to the dead-letter queue with the reason why it can never succeed."""
         await self._client.send_message(
-            QueueUrl=self._dead_letter_url,
+            QueueUrl=self.dead_letter_url,
             MessageBody=body,
             MessageAttributes={
                 REASON_ATTRIBUTE: {

@@ -1,0 +1,1 @@
+"""Counts every accepted event exactly once: sessions, counters, alerts, the archive."""

@@ -1,0 +1,1 @@
+"""Carries out what processors decide: exactly once, through one transaction a group."""

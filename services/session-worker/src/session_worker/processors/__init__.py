@@ -1,0 +1,1 @@
+"""The processors, one file each. `session_worker.processor.discover()` finds them."""

@@ -1,0 +1,72 @@
+"""Opening the catalog and bringing its tables up to date: SQLite or Postgres, by the URL."""
+
+from importlib.resources import files
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Engine, make_url
+
+from kinstream.catalog.repositories import MediaRepository
+
+_BUSY_TIMEOUT_SECONDS = 10
+_MIGRATION_LOCK = 4_907_221
+"""Number of the Postgres advisory lock under which tables change."""
+
+
+def open_catalog(url: str) -> MediaRepository:
+    """The catalog behind `sqlite:///FILE` or `postgresql://...`. Connects on first use, not now.
+
+    Not to be shared with a forked child: each process opens its own.
+    """
+    return MediaRepository(_engine(url))
+
+
+def migrate(url: str) -> None:
+    """Bring the tables to the newest version. Run again, or by several at once, it changes nothing more."""
+    engine = _engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "begin", _begin_exclusively)
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
+            config = Config()
+            config.set_main_option("script_location", str(files("kinstream.catalog") / "migrations"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _engine(text: str) -> Engine:
+    url = _with_driver(make_url(text))
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _with_driver(url: URL) -> URL:
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # WAL: readers and the one writer do not wait for one another.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_exclusively(connection: sa.Connection) -> None:
+    # The driver begins no transaction before DDL by itself; two migrations at once would collide.
+    raw: Any = connection.connection.dbapi_connection
+    raw.isolation_level = None
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,75 @@
+"""What a processor wants done. Effects are values: the engine carries them out, all or none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kinstream.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Marks a counter as due, once, when one of its amounts reaches a value.
+
+    The mark stays until somebody takes it off; crossing again does not move its time.
+    """
+
+    amount: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """Adds to a counter. Merged with all others of the group, so hot counters cost one write."""
+
+    counter: tuple[str, ...]
+    amounts: Mapping[str, int]
+    members: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Numbers to unite into number sets; adding twice changes nothing."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Constants by which an index reader knows the counter."""
+    spread: bool = False
+    """Whether the counter lies in slots, because many customers share it."""
+    threshold: Threshold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Toggle:
+    """Sets a switch that the latest (time, id) decides, and counts the switches that are on."""
+
+    key: Key
+    at_ms: int
+    event_id: str
+    on: bool
+    counter: tuple[str, ...]
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Sets attributes of a record, leaving its other attributes as they are."""
+
+    key: Key
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tells a topic, at least once, under an id by which a receiver can drop a repetition."""
+
+    topic: str
+    app: str
+    announcement_id: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Adds to a content's trending score: approximate, outside the transaction."""
+
+    content_id: str
+    weight: float
+    at_ms: int
+
+
+Effect = Increment | Toggle | Put | Announce | Score

@@ -1,0 +1,199 @@
+"""A group: the events of up to ten messages, cut into units of work and packed into transactions.
+
+Guarantee: a message counts as done only when every one of its events is committed, was committed before,
+or is put aside with its reason. A unit that fails leaves the others of its group alone.
+"""
+
+import asyncio
+import logging
+import random
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from kinstream.chunks import Chunk, decode_chunk, encode_chunk
+from kinstream.errors import PermanentError, RetryableError
+from kinstream.events import Event
+from kinstream.queues import Message, SqsQueue
+from session_worker.effects import Announce, Score
+from session_worker.engine.store import BusyError, StaleError, Store
+from session_worker.processor import LedgerKey, Processor
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 6
+_SPLIT_AFTER = 3
+
+
+class TooManyWritesError(Exception):
+    """The lot needs more items than a transaction holds; halves of it will do."""
+
+
+class Counted(NamedTuple):
+    """An event with where it came from."""
+
+    event: Event
+    message: Message
+
+
+@dataclass(slots=True)
+class Unit:
+    """Events that are counted together or not at all, because they share a ledger item or a timeline."""
+
+    app: str
+    key: LedgerKey
+    start_ms: int
+    members: list[Counted]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a group."""
+
+    announcements: list[Announce] = field(default_factory=list)
+    scores: list[tuple[str, Score]] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Message id to the reason why it must be tried again."""
+    counted: int = 0
+    duplicates: int = 0
+
+    def fail(self, unit: Unit, error: Exception) -> None:
+        """Every message that has an event in the unit comes again."""
+        for member in unit.members:
+            self.failed[member.message.id] = f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOptions:
+    """What commits of all processors of one worker share."""
+
+    hash_key: bytes
+    """Secret of the ledger's hashes, at most 64 bytes."""
+    slot: int
+    """Where this worker's increments of spread counters go."""
+    retention_ms: int
+    now_ms: Callable[[], int]
+
+
+P = TypeVar("P", bound=Processor)
+
+
+class Committer(ABC, Generic[P]):
+    """Commits units. How, is what the two kinds of stateful processor differ in."""
+
+    def __init__(self, processor: P, store: Store, options: CommitOptions) -> None:
+        self.processor = processor
+        self._store = store
+        self._options = options
+
+    @abstractmethod
+    def unit_key(self, app: str, event: Event) -> tuple[str, LedgerKey, int]:
+        """What an event's unit is known by. PermanentError puts the event aside."""
+
+    @abstractmethod
+    async def commit(self, units: Sequence[Unit], outcome: Outcome) -> None:
+        """Commit all these units together. PermanentError only when there is one of one event."""
+
+    @abstractmethod
+    def pack(self, units: Sequence[Unit]) -> Iterable[list[Unit]]:
+        """Cut units into lots that one transaction can hold."""
+
+
+class Group:
+    """Runs groups of one processor."""
+
+    def __init__(
+        self, committer: Committer[P], queue: SqsQueue, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._committer = committer
+        self._queue = queue
+        self._jitter = jitter
+
+    async def run(self, messages: Sequence[Message]) -> Outcome:
+        """Count the events of these messages. Messages that are not in `failed` may be deleted."""
+        outcome = Outcome()
+        units = await self._units(messages, outcome)
+        for lot in self._committer.pack(units):
+            await self._settle(lot, outcome)
+        return outcome
+
+    async def _units(self, messages: Sequence[Message], outcome: Outcome) -> list[Unit]:
+        found: dict[tuple[str, LedgerKey, int], list[Counted]] = defaultdict(list)
+        for message in messages:
+            try:
+                chunk = decode_chunk(message.body)
+            except PermanentError as error:
+                await self._queue.put_aside(message.body, str(error))
+                continue
+            for event in filter(self._committer.processor.takes, chunk.events):
+                member = Counted(event, message)
+                try:
+                    found[self._committer.unit_key(chunk.app, event)].append(member)
+                except PermanentError as error:
+                    await self._put_aside(chunk.app, [member], error)
+                except Exception as error:  # noqa: BLE001 - a processor's bug must not fail its neighbours
+                    outcome.failed[message.id] = f"{type(error).__name__}: {error}"
+        return [Unit(*identity, members) for identity, members in found.items()]
+
+    async def _settle(self, lot: Sequence[Unit], outcome: Outcome) -> None:
+        """Commit a lot; halve it when it conflicts or fails, until what fails stands alone."""
+        try:
+            await self._attempt(lot, outcome)
+        except TooManyWritesError:
+            await self._settle_halves(lot, outcome)
+        except PermanentError as error:
+            if len(lot) == len(lot[0].members) == 1:
+                await self._put_aside(lot[0].app, lot[0].members, error)
+            else:
+                await self._settle_halves(lot, outcome)
+        except RetryableError as error:
+            for unit in lot:
+                outcome.fail(unit, error)
+        except Exception as error:
+            # A bug in a processor: its units alone are tried again, and end in the dead-letter queue.
+            if len(lot) == 1:
+                log.exception("unit failed", extra={"processor": self._committer.processor.name})
+                outcome.fail(lot[0], error)
+            else:
+                await self._settle_halves(lot, outcome)
+
+    async def _settle_halves(self, lot: Sequence[Unit], outcome: Outcome) -> None:
+        for part in _halves(lot):
+            await self._settle(part, outcome)
+
+    async def _attempt(self, lot: Sequence[Unit], outcome: Outcome) -> None:
+        for attempt in range(MAX_ATTEMPTS):
+            try:
+                await self._committer.commit(lot, outcome)
+            except (StaleError, BusyError) as error:
+                if attempt == MAX_ATTEMPTS - 1:
+                    raise
+                if attempt >= _SPLIT_AFTER and len(lot) > 1:
+                    return await self._settle_halves(lot, outcome)
+                if isinstance(error, BusyError):
+                    await asyncio.sleep(self._jitter() * 0.05 * 2**attempt)
+            else:
+                return None
+        return None
+
+    async def _put_aside(self, app: str, members: Sequence[Counted], error: PermanentError) -> None:
+        chunk = Chunk(app=app, events=[member.event for member in members])
+        await self._queue.put_aside(encode_chunk(chunk), str(error))
+        log.warning(
+            "event put aside",
+            extra={"processor": self._committer.processor.name, "app": app, "events": len(members)},
+        )
+
+
+def _halves(lot: Sequence[Unit]) -> list[list[Unit]]:
+    if len(lot) > 1:
+        middle = len(lot) // 2
+        return [list(lot[:middle]), list(lot[middle:])]
+    (unit,) = lot
+    middle = len(unit.members) // 2
+    return [
+        [Unit(unit.app, unit.key, unit.start_ms, part)]
+        for part in (unit.members[:middle], unit.members[middle:])
+    ]

@@ -1,0 +1,250 @@
+"""DynamoDB as the engine sees it: read what is not remembered, commit on condition, learn from refusals."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kinstream.dynamo import Item, from_item, to_item
+from kinstream.errors import PermanentError, RetryableError
+from kinstream.keys import Key
+from kinstream.ledger_format import Bucket, decode_bucket, split_sort_key
+from session_worker.engine.transaction import Origin, Switch, TableNames, Transaction
+
+T = TypeVar("T")
+
+MAX_READ_KEYS = 100
+"""DynamoDB's limit on the keys of a BatchGetItem."""
+
+HEAD_SUFFIX = "@head"
+
+
+class StaleError(RetryableError):
+    """Somebody else committed first. What was remembered is corrected: compute again and retry."""
+
+
+class BusyError(RetryableError):
+    """DynamoDB could not serialise or serve the transaction now: retry later, or with less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Stored state of a timeline: its head, what the bucket before carries out, the buckets after."""
+
+    head: bytes
+    head_version: int
+    carry: bytes
+    buckets: Sequence[Bucket]
+
+
+class Store:
+    """Remembers what it read or wrote, as many items as `capacity`; DynamoDB has the last word.
+
+    Guarantee: a commit happens whole or not at all, and never over a version it has not seen.
+    """
+
+    def __init__(self, client: Any, tables: TableNames, registry_table: str, capacity: int = 20_000) -> None:
+        self._client = client
+        self.tables = tables
+        self._registry_table = registry_table
+        self._buckets = _Lru[Bucket](capacity)
+        self._switches = _Lru[Switch](capacity)
+        self._reached = _Lru[bool](capacity)
+
+    async def buckets(self, wanted: Iterable[Key]) -> dict[Key, Bucket]:
+        """The buckets of these keys, empty ones where nothing is stored."""
+        return await self._read(self.tables.ledger, wanted, self._buckets, _bucket)
+
+    async def switches(self, wanted: Iterable[Key]) -> dict[Key, Switch]:
+        """The toggles of these keys."""
+        return await self._read(self.tables.records, wanted, self._switches, _switch)
+
+    async def timeline(self, partition: str, series: str, first_start_ms: int) -> Timeline:
+        """Everything of a timeline that events from `first_start_ms` on can change."""
+        first = f"{series}@{first_start_ms // 1000:011d}"
+        head = await _answer(
+            self._client.get_item(
+                TableName=self.tables.ledger,
+                Key=to_item({"pk": partition, "sk": series + HEAD_SUFFIX}),
+                ConsistentRead=True,
+            )
+        )
+        state = from_item(head.get("Item", {}))
+        before = await self._range(partition, f"{series}@", first, newest_first=True, most=1)
+        after = await self._range(partition, first, f"{series}@:")
+        carry = [item for item in before if item["sk"] != first]
+        return Timeline(
+            state.get("state", b""),
+            state.get("version", 0),
+            carry[0].get("state", b"") if carry else b"",
+            [_bucket_of(item) for item in after],
+        )
+
+    async def references(self, partition: str) -> list[Mapping[str, Any]]:
+        """Records of the registry under a partition key."""
+        answer = await _answer(
+            self._client.query(
+                TableName=self._registry_table,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues=to_item({":pk": partition}),
+                ConsistentRead=True,
+            )
+        )
+        return [from_item(item) for item in answer["Items"]]
+
+    async def commit(self, transaction: Transaction) -> None:
+        """All of it or nothing. StaleError, BusyError; PermanentError where it can never be written."""
+        switches = await self.switches(transaction.toggle_keys())
+        items, origins = transaction.requests(switches, self.is_reached)
+        if not items:
+            return
+        try:
+            await self._client.transact_write_items(TransactItems=items)
+        except ClientError as error:
+            raise self._refused(error, origins) from error
+        except (BotoCoreError, OSError) as error:
+            # Whether it happened is unknown; if it did, the versions will say so.
+            self._forget(origins)
+            raise BusyError(f"DynamoDB did not answer: {type(error).__name__}") from error
+        self._remember(transaction, items, origins)
+
+    async def _read(
+        self, table: str, wanted: Iterable[Key], memory: "_Lru[T]", decode: Callable[[Key, Item | None], T]
+    ) -> dict[Key, T]:
+        found = {key: memory.get(key) for key in wanted}
+        missing = [key for key, value in found.items() if value is None]
+        for start in range(0, len(missing), MAX_READ_KEYS):
+            part = missing[start : start + MAX_READ_KEYS]
+            items = await self._batch_get(table, part)
+            for key in part:
+                found[key] = memory.put(key, decode(key, items.get(key)))
+        return {key: value for key, value in found.items() if value is not None}
+
+    async def _batch_get(self, table: str, wanted: Sequence[Key]) -> dict[Key, Item]:
+        # Eventually consistent: a stale answer costs one refused commit, a consistent one twice as much.
+        pending: dict[str, Any] = {
+            table: {"Keys": [to_item({"pk": pk, "sk": sk}) for pk, sk in wanted]},
+        }
+        found: dict[Key, Item] = {}
+        while pending:
+            answer = await _answer(self._client.batch_get_item(RequestItems=pending))
+            for item in answer["Responses"].get(table, []):
+                found[item["pk"]["S"], item["sk"]["S"]] = item
+            pending = answer.get("UnprocessedKeys", {})
+        return found
+
+    async def _range(
+        self, partition: str, start: str, end: str, *, newest_first: bool = False, most: int | None = None
+    ) -> list[dict[str, Any]]:
+        query: dict[str, Any] = {
+            "TableName": self.tables.ledger,
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :start AND :end",
+            "ExpressionAttributeValues": to_item({":pk": partition, ":start": start, ":end": end}),
+            "ScanIndexForward": not newest_first,
+            "ConsistentRead": True,
+        }
+        if most:
+            query["Limit"] = most
+        items: list[dict[str, Any]] = []
+        while True:
+            answer = await _answer(self._client.query(**query))
+            items += map(from_item, answer["Items"])
+            if "LastEvaluatedKey" not in answer or (most and len(items) >= most):
+                return items
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _refused(self, error: ClientError, origins: Sequence[Origin]) -> Exception:
+        code = error.response["Error"]["Code"]
+        if code == "ValidationException":
+            return PermanentError(f"DynamoDB cannot hold this: {error.response['Error']['Message']}")
+        if code != "TransactionCanceledException":
+            self._forget(origins)
+            return BusyError(f"DynamoDB refused: {code}")
+        stale, causes = False, set[str]()
+        for origin, reason in zip(origins, error.response.get("CancellationReasons", []), strict=False):
+            if reason.get("Code") == "ConditionalCheckFailed":
+                stale = True
+                self._learn(origin, reason.get("Item"))
+            elif reason.get("Code") not in {None, "None"}:
+                causes.add(reason["Code"])
+        if "ValidationError" in causes:
+            return PermanentError("DynamoDB cannot hold this: an item is too big or malformed")
+        if stale:
+            return StaleError("another worker was first")
+        return BusyError(f"DynamoDB cancelled: {', '.join(sorted(causes)) or 'no reason given'}")
+
+    def _learn(self, origin: Origin, item: Item | None) -> None:
+        match origin.kind:
+            case "bucket":
+                self._buckets.put(origin.key, _bucket(origin.key, item))
+            case "toggle":
+                self._switches.put(origin.key, _switch(origin.key, item))
+            case "counter":
+                self._reached.put(origin.key, not self._reached.get(origin.key))
+
+    def _forget(self, origins: Iterable[Origin]) -> None:
+        for origin in origins:
+            self._buckets.drop(origin.key)
+            self._switches.drop(origin.key)
+
+    def _remember(self, transaction: Transaction, items: Sequence[Any], origins: Sequence[Origin]) -> None:
+        for key, bucket in transaction.buckets().items():
+            self._buckets.put(key, replace(bucket, version=bucket.version + 1))
+        for origin, item in zip(origins, items, strict=True):
+            if origin.kind == "toggle":
+                self._switches.put(origin.key, _switch(origin.key, item["Put"]["Item"]))
+
+    def is_reached(self, key: Key) -> bool:
+        """Whether a counter's threshold is taken to be reached; a wrong guess is refused and corrected."""
+        return bool(self._reached.get(key))
+
+
+async def _answer(call: Awaitable[Any]) -> Any:
+    """The answer of a read; BusyError where there is none now."""
+    try:
+        return await call
+    except (ClientError, BotoCoreError, OSError) as error:
+        raise BusyError(f"DynamoDB did not answer: {type(error).__name__}") from error
+
+
+class _Lru(Generic[T]):
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._values: OrderedDict[Key, T] = OrderedDict()
+
+    def get(self, key: Key) -> T | None:
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: Key, value: T) -> T:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        while len(self._values) > self._capacity:
+            self._values.popitem(last=False)
+        return value
+
+    def drop(self, key: Key) -> None:
+        self._values.pop(key, None)
+
+
+def _bucket(key: Key, item: Item | None) -> Bucket:
+    if item is None:
+        return Bucket(split_sort_key(key[1])[1])
+    return _bucket_of(from_item(item))
+
+
+def _bucket_of(values: Mapping[str, Any]) -> Bucket:
+    start_ms = split_sort_key(values["sk"])[1]
+    state = values.get("state", b"")
+    return decode_bucket(start_ms, values["entries"], values["facts"], values["version"], state)
+
+
+def _switch(key: Key, item: Item | None) -> Switch:
+    if item is None:
+        return Switch()
+    values = from_item(item)
+    return Switch(values["at_ms"], values["event_id"], values["on"], values["version"])

@@ -1,0 +1,132 @@
+"""Consumes the queues: one set of consumers a processor, so that none can hold up another."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kinstream.errors import RetryableError
+from kinstream.queues import MAX_BATCH, Message, SqsQueue, retry_delay_seconds
+from session_worker.engine.groups import Group
+from session_worker.engine.outbox import Outbox
+from session_worker.engine.scores import Scores
+from session_worker.engine.sinks import SinkWriter
+
+log = logging.getLogger(__name__)
+
+RECEIVE_WAIT_SECONDS = 3
+_PAUSE_AFTER_ERROR_SECONDS = 1.0
+_AWAY = (BotoCoreError, ClientError, OSError, RetryableError)
+
+
+class Consumer(ABC):
+    """Receives until it is told to stop, then finishes what it holds."""
+
+    def __init__(self, name: str, queue: SqsQueue) -> None:
+        self.name = name
+        self._queue = queue
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. An AWS that is away is waited for; nothing else ends it."""
+        while not stop.is_set():
+            try:
+                await self.step(stop)
+            except _AWAY as error:
+                log.warning("AWS is away", extra={"processor": self.name, "error": type(error).__name__})
+                await _pause(stop, _PAUSE_AFTER_ERROR_SECONDS)
+
+    @abstractmethod
+    async def step(self, stop: asyncio.Event) -> None:
+        """Receive, process, delete."""
+
+
+class GroupConsumer(Consumer):
+    """Counts groups of a stateful processor."""
+
+    def __init__(self, name: str, queue: SqsQueue, group: Group, outbox: Outbox, scores: Scores) -> None:
+        super().__init__(name, queue)
+        self._group = group
+        self._outbox = outbox
+        self._scores = scores
+
+    async def step(self, stop: asyncio.Event) -> None:
+        messages = await self._queue.receive(RECEIVE_WAIT_SECONDS)
+        if not messages:
+            return
+        outcome = await self._group.run(messages)
+        self._scores.add(outcome.scores)
+        await self._outbox.send(outcome.announcements)
+        done = [message for message in messages if message.id not in outcome.failed]
+        if done:
+            await self._queue.delete(done)
+        for message in messages:
+            if message.id in outcome.failed:
+                await self._queue.give_back([message], retry_delay_seconds(message.receive_count))
+
+
+class SinkConsumer(Consumer):
+    """Gathers messages for a sink until they are many or the first has waited long enough."""
+
+    def __init__(
+        self, name: str, queue: SqsQueue, writer: SinkWriter, *, max_messages: int, linger_seconds: float
+    ) -> None:
+        super().__init__(name, queue)
+        self._writer = writer
+        self._max_messages = max_messages
+        self._linger_seconds = linger_seconds
+
+    async def step(self, stop: asyncio.Event) -> None:
+        messages: list[Message] = []
+        deadline = None
+        while not stop.is_set() and len(messages) < self._max_messages:
+            left = self._linger_seconds if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                break
+            wait_seconds = RECEIVE_WAIT_SECONDS if deadline is None else min(RECEIVE_WAIT_SECONDS, int(left))
+            received = await self._queue.receive(wait_seconds, MAX_BATCH)
+            messages += received
+            if received and deadline is None:
+                deadline = time.monotonic() + self._linger_seconds
+            elif not received and deadline is None:
+                return
+            elif not received and wait_seconds == 0:
+                await asyncio.sleep(0.1)
+        if messages:
+            await self._writer.write(messages)
+            await self._queue.delete(messages)
+
+
+async def every(seconds: float, action: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
+    """Run an action again and again, and once more at the end; AWS being away is no reason to end."""
+    while True:
+        await _pause(stop, seconds)
+        try:
+            await action()
+        except _AWAY as error:
+            log.warning("AWS is away", extra={"error": type(error).__name__})
+        if stop.is_set():
+            return
+
+
+async def consume(
+    consumers: Sequence[Consumer], others: Sequence[Awaitable[None]], stop: asyncio.Event
+) -> None:
+    """Run all of it until `stop`. An error that nobody expected ends the whole: better than half."""
+    async with asyncio.TaskGroup() as tasks:
+        for consumer in consumers:
+            tasks.create_task(consumer.run(stop))
+        for other in others:
+            tasks.create_task(_await(other))
+
+
+async def _await(other: Awaitable[None]) -> None:
+    await other
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -1,0 +1,144 @@
+"""Composition root of the session-worker: reads settings, builds clients, runs until SIGTERM."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from kinstream import keys
+from kinstream.aws import AwsClients
+from kinstream.queues import open_when_ready
+from kinstream.readiness import ReadyFile
+from kinstream.resources import TABLE_COUNTERS, TABLE_LEDGER, TABLE_OUTBOX, TABLE_RECORDS, TABLE_REGISTRY
+from kinstream.telemetry import configure_logging
+from session_worker.engine.groups import CommitOptions, Committer, Group
+from session_worker.engine.outbox import Outbox
+from session_worker.engine.reducing import ReducingCommitter
+from session_worker.engine.scores import Scores
+from session_worker.engine.sinks import SinkWriter
+from session_worker.engine.store import Store
+from session_worker.engine.timelines import TimelineCommitter
+from session_worker.engine.transaction import TableNames
+from session_worker.engine.worker import Consumer, GroupConsumer, SinkConsumer, consume, every
+from session_worker.processor import Processor, Reducer, Sink, Timeline, discover
+from session_worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+
+def now_ms() -> int:
+    """The server's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class Worker:
+    """Builds consumers for processors out of one set of clients."""
+
+    def __init__(self, settings: WorkerSettings, sqs: Any, dynamodb: Any, sns: Any, s3: Any) -> None:
+        names = settings.names
+        self._settings = settings
+        self._names = names
+        self._sqs = sqs
+        self._dynamodb = dynamodb
+        self._s3 = s3
+        self._tables = TableNames(*map(names.of, (TABLE_LEDGER, TABLE_COUNTERS, TABLE_RECORDS, TABLE_OUTBOX)))
+        self._options = CommitOptions(
+            hash_key=settings.ledger_hash_key.get_secret_value().encode()[:64],
+            slot=random.randrange(keys.CONTENT_SLOTS),
+            retention_ms=settings.ledger_retention_seconds * 1000,
+            now_ms=now_ms,
+        )
+        self.outbox = Outbox(dynamodb, sns, names, self._tables.outbox, now_ms)
+        self.scores = Scores(dynamodb, self._tables.counters, now_ms)
+
+    async def consumers(self, processor: Processor) -> list[Consumer]:
+        """As many consumers of the processor's queue as it wants at once."""
+        queue = await open_when_ready(self._sqs, self._names.processor_queue(processor.name))
+        if isinstance(processor, Sink):
+            writer = SinkWriter(processor, self._s3, self._names.of(processor.bucket), queue)
+            return [
+                SinkConsumer(
+                    processor.name,
+                    queue,
+                    writer,
+                    max_messages=self._settings.archive_max_messages,
+                    linger_seconds=self._settings.archive_linger_seconds,
+                )
+                for _ in range(processor.concurrency)
+            ]
+        group = Group(self.committer(processor), queue)
+        return [
+            GroupConsumer(processor.name, queue, group, self.outbox, self.scores)
+            for _ in range(processor.concurrency)
+        ]
+
+    def committer(self, processor: Processor) -> Committer[Any]:
+        """What commits for a processor, with a memory of its own."""
+        registry = self._names.of(TABLE_REGISTRY)
+        store = Store(self._dynamodb, self._tables, registry, self._settings.cached_items)
+        match processor:
+            case Reducer():
+                return ReducingCommitter(processor, store, self._options)
+            case Timeline():
+                return TimelineCommitter(processor, store, self._options)
+        raise TypeError(f"{processor.name} is no kind of processor that the engine knows")
+
+
+def chosen(processors: Sequence[Processor], names: str) -> list[Processor]:
+    """Those named, or all; SystemExit names what there is no processor for."""
+    if names == "all":
+        return list(processors)
+    wanted = {name.strip() for name in names.split(",")}
+    unknown = wanted - {processor.name for processor in processors}
+    if unknown:
+        known = ", ".join(processor.name for processor in processors)
+        sys.exit(f"KINSTREAM_PROCESSORS names {', '.join(sorted(unknown))}; there are {known}, or all")
+    return [processor for processor in processors if processor.name in wanted]
+
+
+async def run(settings: WorkerSettings) -> None:
+    """Until SIGTERM or SIGINT; then the groups under way are finished."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    ready = ReadyFile(settings.ready_file)
+    ready.clear()
+    async with AwsClients(settings, max_attempts=2) as aws:
+        clients = {name: await aws.open(name) for name in ("sqs", "dynamodb", "sns", "s3")}
+        worker = Worker(settings, **clients)
+        processors = chosen(discover(), settings.processors)
+        consumers = [c for processor in processors for c in await worker.consumers(processor)]
+        ready.mark()
+        log.info("consuming", extra={"processors": [processor.name for processor in processors]})
+        upkeep = [
+            every(settings.score_flush_seconds, worker.scores.flush, stop),
+            every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
+        ]
+        await consume(consumers, upkeep, stop)
+    ready.clear()
+
+
+def main() -> None:
+    """Entry point of the container."""
+    try:
+        settings = WorkerSettings()
+    except ValidationError as error:
+        problems = "; ".join(f"KINSTREAM_{e['loc'][0]}".upper() + f": {e['msg']}" for e in error.errors())
+        sys.exit(f"session-worker cannot start: {problems}")
+    if not settings.ledger_hash_key.get_secret_value():
+        sys.exit("session-worker cannot start: set KINSTREAM_LEDGER_HASH_KEY to a secret of 32 characters")
+    configure_logging("session-worker", settings.log_level)
+    asyncio.run(run(settings))
+    log.info("stopped", extra={"pid": os.getpid()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Sessions and customer counters: what a family did, and when enough of it calls for a training."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kinstream.events import PASSIVE_TYPES, ActivityData, Event
+from kinstream.ledger_format import Fact
+from session_worker.effects import Effect, Increment, Threshold
+from session_worker.processor import LedgerKey, Reducer
+
+MAX_NAME_CHARACTERS = 128
+
+_decode = msgspec.json.Decoder(ActivityData).decode
+
+
+class ActivitySettings(BaseSettings):
+    """When a customer is due for a training."""
+
+    model_config = SettingsConfigDict(env_prefix="KINSTREAM_ACTIVITY_", frozen=True)
+
+    training_threshold_events: int = Field(100, ge=1)
+
+
+class Activity(Reducer):
+    """Every event of a device: its time, activity and content for the session view, and counters.
+
+    Guarantee: each event is in its customer's counters and in its device's sessions exactly once.
+    Passive events are counted and stay out of sessions.
+    """
+
+    name = "activity"
+    handles = None
+    example = {
+        "id": "e-1",
+        "type": "screen.viewed",
+        "customer_id": "fam-42",
+        "device_id": "ipad-1",
+        "occurred_at": "2026-11-20T18:04:05.123Z",
+        "data": {"activity": "reading"},
+    }
+
+    def __init__(self) -> None:
+        self._threshold = Threshold("events_since_training", ActivitySettings().training_threshold_events)
+
+    def key(self, event: Event) -> LedgerKey:
+        return LedgerKey((event.customer_id,), (event.device_id,))
+
+    def fact(self, event: Event) -> Fact:
+        """(activity, content or ""), which the session view reads; () for a passive event."""
+        if event.type in PASSIVE_TYPES:
+            return ()
+        data = _decode(event.data)
+        return _name(data.activity) or event.type, _name(data.content_id)
+
+    def effects(self, app: str, key: LedgerKey, new: Sequence[Event]) -> Iterator[Effect]:
+        (customer_id,) = key.partition
+        types = Counter(event.type for event in new)
+        yield Increment(
+            counter=("customer", customer_id),
+            amounts={
+                "events": len(new),
+                "events_since_training": len(new),
+                **{f"type:{kind}": count for kind, count in types.items()},
+            },
+            labels={"app": app, "customer_id": customer_id},
+            threshold=self._threshold,
+        )
+
+
+def _name(value: object) -> str:
+    return value[:MAX_NAME_CHARACTERS] if isinstance(value, str) else ""

@@ -1,0 +1,18 @@
+"""Settings of the session-worker, beside those that every service has and those of each processor."""
+
+from pydantic import Field
+
+from kinstream.settings import CoreSettings
+
+
+class WorkerSettings(CoreSettings):
+    """Environment variables `KINSTREAM_...`."""
+
+    processors: str = "all"
+    """Names with commas between; each can run, and scale, as a service of its own."""
+    archive_max_messages: int = Field(500, ge=1)
+    archive_linger_seconds: float = Field(20.0, gt=0, le=40)
+    """How long events wait for company before they are archived; less than the queue's visibility."""
+    score_flush_seconds: float = Field(5.0, gt=0)
+    outbox_sweep_seconds: float = Field(5.0, gt=0)
+    cached_items: int = Field(20_000, ge=0)

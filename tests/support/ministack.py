@@ -1,0 +1,64 @@
+"""A real AWS emulator for tests, over real HTTP."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kinstream_devkit.emulator import (
+    HOST,
+    answers,
+    emulator_command,
+    emulator_environment,
+    free_port,
+    wait_until,
+)
+
+_START_ATTEMPTS = 4
+_START_SECONDS = 30
+_STOP_SECONDS = 10
+
+
+@contextmanager
+def ministack(state_dir: Path | None = None, port: int | None = None) -> Iterator[str]:
+    """Endpoint URL of an emulator of its own. With a `state_dir` a later one there finds its state."""
+    with tempfile.TemporaryDirectory(prefix="kinstream-ministack-") as scratch:
+        process, chosen = _start(Path(scratch), state_dir, port)
+        try:
+            yield f"http://{HOST}:{chosen}"
+        finally:
+            stop(process)
+
+
+def _start(scratch: Path, state_dir: Path | None, port: int | None) -> tuple[subprocess.Popen[bytes], int]:
+    log = scratch / "ministack.log"
+    for _ in range(_START_ATTEMPTS):
+        chosen = port or free_port()
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                emulator_command(),
+                env=emulator_environment(chosen, scratch, state_dir),
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
+        # The process must outlive the first answer: another server may have taken the port first.
+        if (
+            wait_until(lambda p=chosen: answers(p), lambda p=process: p.poll() is None, _START_SECONDS)
+            and process.poll() is None
+        ):
+            return process, chosen
+        stop(process)
+    raise RuntimeError(f"the emulator did not start:\n{log.read_text()[-2000:]}")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process: SIGTERM, by which the emulator saves its state, then SIGKILL."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_SECONDS)
+        return
+    process.kill()
+    process.wait()
