@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from types import MappingProxyType
 
 import pytest
 
@@ -143,7 +144,7 @@ class Raises(Reducer):
 
     name = "raises"
     handles = None
-    example = {}
+    example = MappingProxyType({})
 
     def key(self, event):
         return LedgerKey((event.customer_id,))
