@@ -73,7 +73,14 @@ def files(rows: Iterable[dict], app: str = "demo") -> dict[str, bytes]:
 
 
 def tastes(
-    customers: int, contents: int, *, groups: int, per_customer: int, end_ms: int, days: int = 28, seed: int = 7
+    customers: int,
+    contents: int,
+    *,
+    groups: int,
+    per_customer: int,
+    end_ms: int,
+    days: int = 28,
+    seed: int = 7,
 ) -> list[dict]:
     """Events of customers who mostly keep to their group's contents: ALS can beat what is popular.
 
@@ -89,6 +96,8 @@ def tastes(
             content = own[n % len(own)] if rng.random() < 0.9 else rng.randrange(contents)
             kind = rng.choices((CONTENT_VIEWED, CONTENT_LIKED, CONTENT_UNLIKED), (85, 13, 2))[0]
             time_ms = end_ms - int((1 - n / per_customer) * days * DAY_MS) + rng.randrange(3_600_000)
-            row = archived(f"e-{customer}-{n}", f"fam-{customer:04d}", f"story-{content:04d}", time_ms, kind=kind)
+            row = archived(
+                f"e-{customer}-{n}", f"fam-{customer:04d}", f"story-{content:04d}", time_ms, kind=kind
+            )
             rows.append(row)
     return rows

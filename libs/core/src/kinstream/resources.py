@@ -41,7 +41,7 @@ class ProcessorQueue:
     name: str
     handles: tuple[str, ...] | None
     """Event types of its subscription's filter; None for every type."""
-    visibility_timeout_seconds: int = 60
+    visibility_timeout_seconds: int = 30
     max_receive_count: int = 5
 
 

@@ -34,10 +34,13 @@ class Processor(ABC):
     """A native event that it handles, as documentation and as a test."""
     concurrency: ClassVar[int] = 2
     """Groups under way at once in one worker."""
+    visibility_timeout_seconds: ClassVar[int] = 30
+    """How long a message of a dead worker stays unseen. Counting it twice is no danger."""
 
     def resource(self) -> ProcessorQueue:
         """The queue that it needs."""
-        return ProcessorQueue(self.name, tuple(sorted(self.handles)) if self.handles else None)
+        handles = tuple(sorted(self.handles)) if self.handles else None
+        return ProcessorQueue(self.name, handles, self.visibility_timeout_seconds)
 
     def takes(self, event: Event) -> bool:
         """Whether an event that came along in a chunk is for this processor."""
@@ -123,6 +126,7 @@ class Sink(Processor):
 
     bucket: ClassVar[str]
     """Short name of the S3 bucket."""
+    visibility_timeout_seconds: ClassVar[int] = 60
 
     @abstractmethod
     def files(self, batch_id: str, events: Mapping[str, Sequence[Event]]) -> Iterator[File]:

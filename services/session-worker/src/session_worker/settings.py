@@ -15,4 +15,4 @@ class WorkerSettings(CoreSettings):
     """How long events wait for company before they are archived; less than the queue's visibility."""
     score_flush_seconds: float = Field(5.0, gt=0)
     outbox_sweep_seconds: float = Field(5.0, gt=0)
-    cached_items: int = Field(20_000, ge=0)
+    cached_items: int = Field(5_000, ge=0)

@@ -20,8 +20,8 @@ class MediaSettings(CoreSettings):
     media_url_expiry_seconds: int = Field(3_600, ge=60, le=604_800)
     """For how long the URL of a rendition works."""
 
-    def media_max_bytes(self, kind: MediaKind) -> int:
-        """The largest file of a kind."""
+    def media_max_bytes(self, kind: str) -> int:
+        """The largest file of a kind of media."""
         return {
             "video": self.media_max_video_bytes,
             "image": self.media_max_image_bytes,

@@ -189,22 +189,32 @@ class MediaRepository:
         with self._session() as session:
             return [_item(row) for row in session.scalars(query)]
 
-    def abandoned(self, silent_seconds: float, limit: int = 100) -> list[Item]:
-        """Items that someone began, or should have begun, and nobody has touched for so long."""
-        before = self._now_ms() - round(silent_seconds * 1000)
-        query = (
-            sa.select(MediaItem)
+    def take_abandoned(self, silent_seconds: float, waiting_seconds: float) -> list[Item]:
+        """Items whose lease ended so long ago, or that wait so long, and that nobody has touched since.
+
+        Each is told once, to one caller, until as much time has passed again.
+        """
+        now = self._now_ms()
+        processing = MediaItem.state == State.PROCESSING
+        statement = (
+            sa.update(MediaItem)
             .where(
                 sa.or_(
-                    sa.and_(MediaItem.state == State.PROCESSING, MediaItem.lease_until_ms < before),
-                    sa.and_(MediaItem.state == State.UPLOADED, MediaItem.updated_at_ms < before),
+                    sa.and_(processing, MediaItem.lease_until_ms < now - round(silent_seconds * 1000)),
+                    sa.and_(
+                        MediaItem.state == State.UPLOADED,
+                        MediaItem.updated_at_ms < now - round(waiting_seconds * 1000),
+                    ),
                 )
             )
-            .order_by(MediaItem.updated_at_ms)
-            .limit(limit)
+            .values(updated_at_ms=now, lease_until_ms=sa.case((processing, now)))
+            .returning(MediaItem.app, MediaItem.media_id)
+            .execution_options(synchronize_session=False)
         )
         with self._session() as session:
-            return [_item(row) for row in session.scalars(query)]
+            keys = session.execute(statement).all()
+            rows = [session.get(MediaItem, (app, media_id)) for app, media_id in keys]
+            return [_item(row) for row in rows if row]
 
     def _change(self, claim: Claim, **values: Any) -> bool:
         with self._session() as session:

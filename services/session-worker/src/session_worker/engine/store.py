@@ -45,7 +45,7 @@ class Store:
     Guarantee: a commit happens whole or not at all, and never over a version it has not seen.
     """
 
-    def __init__(self, client: Any, tables: TableNames, registry_table: str, capacity: int = 20_000) -> None:
+    def __init__(self, client: Any, tables: TableNames, registry_table: str, capacity: int = 5_000) -> None:
         self._client = client
         self.tables = tables
         self._registry_table = registry_table

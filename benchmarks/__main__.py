@@ -1,0 +1,86 @@
+"""`python -m benchmarks [NAME...] [--quick] [--json FILE]`: measure, then print a Markdown table."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import report
+from benchmarks.runner import Bench, Result
+from benchmarks.targets import TARGETS
+
+MODULES = {
+    "ingest-50": "ingest",
+    "ingest-1": "ingest",
+    "worker": "worker",
+    "write-units": "write_units",
+    "video": "video",
+    "thumbnails": "thumbnails",
+    "recommendations": "recommendations",
+    "cost": "cost",
+}
+_NOT_QUICK = ("recommendations",)
+
+
+def main() -> int:
+    """Exit code 0 whenever it could measure: a missed number is a result, not an error."""
+    args = _arguments()
+    console = Console(stderr=True)
+    names = args.names or [name for name in TARGETS if not (args.quick and name in _NOT_QUICK)]
+    on = report.machine()
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "kinstream-benchmarks"
+    with tempfile.TemporaryDirectory(prefix="kinstream-bench-") as folder:
+        with console.status("") as status:
+            bench = Bench(
+                quick=args.quick,
+                folder=Path(folder),
+                cache=cache,
+                rows={name: _row(name) for name in TARGETS},
+            )
+            for number, name in enumerate(names, 1):
+                heading = f"[bold]{name}[/] ({number} of {len(names)})"
+                bench.say = lambda text, heading=heading: status.update(f"{heading}: {text}")  # type: ignore[misc]
+                bench.say("starting")
+                began = time.monotonic()
+                result = bench.measure(name)
+                _tell(console, name, result, time.monotonic() - began)
+    results = {name: bench.results[name] for name in TARGETS if name in bench.results}
+    print(report.markdown(results, on))
+    skipped = [name for name in TARGETS if name not in results]
+    if skipped:
+        print(f"Not run: {', '.join(skipped)}. Name them, or leave out --quick, to measure them too.")
+    if args.json:
+        args.json.write_text(json.dumps(report.as_json(results, on, quick=args.quick), indent=1) + "\n")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}; all if none")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, without the training: 3 minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in TARGETS]
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(TARGETS)}")
+    return args
+
+
+def _row(name: str):
+    # Imported when it is its turn: one row's libraries are no business of another's.
+    return lambda bench: import_module(f"benchmarks.{MODULES[name]}").measure(bench, name)
+
+
+def _tell(console: Console, name: str, result: Result, seconds: float) -> None:
+    mark = {True: "[green]ok[/]", False: "[red]missed[/]", None: "[yellow]not measured[/]"}[result.ok]
+    console.print(f"{mark} [bold]{name}[/]: {result.measured} [dim]({seconds:.0f} s)[/]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Create what `kinstream.resources` describes, on an emulator. On AWS, Terraform does it."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from kinstream.aws import blocking_client
+from kinstream.resources import (
+    DEAD_LETTER_SUFFIX,
+    Bucket,
+    Names,
+    ProcessorQueue,
+    Queue,
+    Resources,
+    Table,
+    describe,
+)
+from kinstream.settings import CoreSettings
+
+_THREADS = 8
+_DEAD_LETTER_RETENTION_SECONDS = 14 * 86_400
+_TTL_ATTRIBUTE = "expires_at"
+
+Step = Callable[[], object]
+
+
+def provision(settings: CoreSettings, processors: Sequence[ProcessorQueue]) -> None:
+    """Create every topic, queue, table and bucket that is missing, and set what is there as described.
+
+    Safe to repeat, and to interrupt and repeat: nothing that exists is emptied or removed.
+    """
+    resources = describe(settings.names, processors)
+    clients = {name: blocking_client(name, settings) for name in ("sns", "sqs", "dynamodb", "s3")}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        # What is subscribed or notified must exist before what refers to it.
+        for wave in (_first_wave(resources, clients), _second_wave(resources, clients)):
+            for done in [pool.submit(step) for step in wave]:
+                done.result()
+
+
+def _first_wave(resources: Resources, clients: dict[str, Any]) -> Iterator[Step]:
+    for topic in resources.topics:
+        yield partial(clients["sns"].create_topic, Name=topic)
+    for queue in resources.queues:
+        yield partial(_create_queue, clients["sqs"], resources, queue)
+    for table in resources.tables:
+        yield partial(_create_table, clients["dynamodb"], table)
+
+
+def _second_wave(resources: Resources, clients: dict[str, Any]) -> Iterator[Step]:
+    for queue in resources.queues:
+        if queue.topic:
+            yield partial(_subscribe, clients["sns"], resources.names, queue)
+    for bucket in resources.buckets:
+        yield partial(_create_bucket, clients["s3"], resources.names, bucket)
+
+
+def _create_queue(sqs: Any, resources: Resources, queue: Queue) -> None:
+    names = resources.names
+    dead_letter_name = queue.name + DEAD_LETTER_SUFFIX
+    dead_letter_url = sqs.create_queue(QueueName=dead_letter_name)["QueueUrl"]
+    sqs.set_queue_attributes(
+        QueueUrl=dead_letter_url,
+        Attributes={"MessageRetentionPeriod": str(_DEAD_LETTER_RETENTION_SECONDS)},
+    )
+    # Created bare and set afterwards: creating with attributes fails where an older queue has others.
+    url = sqs.create_queue(QueueName=queue.name)["QueueUrl"]
+    attributes = {
+        "VisibilityTimeout": str(queue.visibility_timeout_seconds),
+        "RedrivePolicy": json.dumps(
+            {
+                "deadLetterTargetArn": names.queue_arn(dead_letter_name),
+                "maxReceiveCount": queue.max_receive_count,
+            }
+        ),
+    }
+    policy = _queue_policy(resources, queue)
+    if policy:
+        attributes["Policy"] = json.dumps(policy)
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+
+def _queue_policy(resources: Resources, queue: Queue) -> dict[str, Any] | None:
+    """Who may send to the queue: its topic, and the buckets that notify it."""
+    names = resources.names
+    senders = [
+        ("s3.amazonaws.com", f"arn:aws:s3:::{bucket.name}")
+        for bucket in resources.buckets
+        if bucket.notify_queue == queue.name
+    ]
+    if queue.topic:
+        senders.append(("sns.amazonaws.com", names.topic_arn(queue.topic)))
+    if not senders:
+        return None
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": service},
+                "Action": "sqs:SendMessage",
+                "Resource": names.queue_arn(queue.name),
+                "Condition": {"ArnEquals": {"aws:SourceArn": source}},
+            }
+            for service, source in senders
+        ],
+    }
+
+
+def _subscribe(sns: Any, names: Names, queue: Queue) -> None:
+    assert queue.topic
+    wanted = {"RawMessageDelivery": "true"}
+    if queue.filter_types is not None:
+        wanted["FilterPolicy"] = json.dumps({"types": sorted(queue.filter_types)})
+    subscription = sns.subscribe(
+        TopicArn=names.topic_arn(queue.topic),
+        Protocol="sqs",
+        Endpoint=names.queue_arn(queue.name),
+        Attributes=wanted,
+        ReturnSubscriptionArn=True,
+    )["SubscriptionArn"]
+    # A subscription that was there keeps its old filter; a processor may handle other types now.
+    for name, value in ({"FilterPolicy": "{}"} | wanted).items():
+        sns.set_subscription_attributes(
+            SubscriptionArn=subscription, AttributeName=name, AttributeValue=value
+        )
+
+
+def _create_table(dynamodb: Any, table: Table) -> None:
+    kinds = {"pk": "S", "sk": "S"}
+    for index in table.indexes:
+        kinds |= {index.partition: "S", index.sort: index.sort_kind}
+    request: dict[str, Any] = {
+        "TableName": table.name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": _key_schema("pk", "sk"),
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": kind} for name, kind in kinds.items()
+        ],
+    }
+    if table.indexes:
+        request["GlobalSecondaryIndexes"] = [
+            {
+                "IndexName": index.name,
+                "KeySchema": _key_schema(index.partition, index.sort),
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index in table.indexes
+        ]
+    _unless("ResourceInUseException", lambda: dynamodb.create_table(**request))
+    dynamodb.get_waiter("table_exists").wait(TableName=table.name, WaiterConfig={"Delay": 1})
+    ttl = {"Enabled": True, "AttributeName": _TTL_ATTRIBUTE}
+    # AWS refuses to enable what is enabled.
+    _unless(
+        "ValidationException",
+        lambda: dynamodb.update_time_to_live(TableName=table.name, TimeToLiveSpecification=ttl),
+    )
+
+
+def _key_schema(partition: str, sort: str) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": partition, "KeyType": "HASH"},
+        {"AttributeName": sort, "KeyType": "RANGE"},
+    ]
+
+
+def _create_bucket(s3: Any, names: Names, bucket: Bucket) -> None:
+    request: dict[str, Any] = {"Bucket": bucket.name}
+    if names.region != "us-east-1":
+        request["CreateBucketConfiguration"] = {"LocationConstraint": names.region}
+    _unless("BucketAlreadyOwnedByYou", lambda: s3.create_bucket(**request))
+    if bucket.browser_uploads:
+        s3.put_bucket_cors(Bucket=bucket.name, CORSConfiguration=_BROWSER_UPLOADS)
+    if bucket.expire_days:
+        s3.put_bucket_lifecycle_configuration(
+            Bucket=bucket.name, LifecycleConfiguration=_expire_after(bucket.expire_days)
+        )
+    if bucket.notify_queue:
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket.name,
+            NotificationConfiguration={
+                "QueueConfigurations": [
+                    {
+                        "Id": "object-created",
+                        "QueueArn": names.queue_arn(bucket.notify_queue),
+                        "Events": ["s3:ObjectCreated:*"],
+                    }
+                ]
+            },
+        )
+
+
+_BROWSER_UPLOADS = {
+    "CORSRules": [
+        {
+            "AllowedMethods": ["POST", "PUT", "GET"],
+            "AllowedOrigins": ["*"],
+            "AllowedHeaders": ["*"],
+            "ExposeHeaders": ["ETag"],
+            "MaxAgeSeconds": 3_600,
+        }
+    ]
+}
+
+
+def _expire_after(days: int) -> dict[str, Any]:
+    return {
+        "Rules": [
+            {
+                "ID": "expire",
+                "Status": "Enabled",
+                "Filter": {"Prefix": ""},
+                "Expiration": {"Days": days},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+            }
+        ]
+    }
+
+
+def _unless(code: str, call: Step) -> None:
+    """Call, taking the error of this code to mean that it is done already."""
+    try:
+        call()
+    except ClientError as error:
+        if error.response["Error"]["Code"] != code:
+            raise

@@ -1,0 +1,147 @@
+"""Which events of a body are taken, and in what bytes they travel on. Pure: no clock, no I/O.
+
+An accepted event keeps the client's own bytes: the server's fields are written before their closing
+brace, so that nothing is decoded and encoded again. Admitting the same body twice gives the same.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ingest_api import bodies
+from ingest_api.judgement import (
+    MAX_DEPTH,
+    MAX_EVENT_BYTES,
+    UNDECODABLE,
+    BadEvent,
+    Window,
+    check_payload,
+    check_time,
+    could_be_deep,
+    id_of,
+    judge,
+    occurred_ms,
+)
+from kinstream.events import ClientEvent
+
+_NOT_SMALL_BYTES = MAX_EVENT_BYTES // 2
+"""Payloads over this have their event measured; below it the other fields cannot make it too large."""
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """What the sender hears of an event that was not counted."""
+
+    index: int
+    id: str | None
+    error: str
+    detail: str
+
+
+class Quarantined(msgspec.Struct, frozen=True):
+    """What the quarantine keeps of it. `event` is JSON where it is any, else the text as it came."""
+
+    reason: str
+    detail: str
+    event: msgspec.Raw | str
+
+
+@dataclass(slots=True)
+class Admission:
+    """What becomes of a body's events."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    """Events to publish, each one as JSON of `kinstream.events.Event`."""
+    types: set[str] = field(default_factory=set)
+    accepted: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+
+def admit(body: bytes, now_ms: int, retention_ms: int) -> Admission:
+    """Judge a whole body, decompressed. ApiError where the body itself cannot be taken.
+
+    `now_ms` is the server's clock, `retention_ms` how far back events count.
+    """
+    body = body.strip()
+    window = Window.at(now_ms, retention_ms)
+    form = bodies.typed(body)
+    if form is not None:
+        events, raws = form
+        bodies.check_count(len(events))
+        if _is_plain(body, events) and (admission := _take_all(events, raws, now_ms, window)):
+            return admission
+    return _judge_each(bodies.split(body), now_ms, window)
+
+
+def _is_plain(body: bytes, events: list[ClientEvent]) -> bool:
+    """Whether no event can be too large, nested too deep, or other than UTF-8: seen from the whole."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return False
+    payloads = [memoryview(event.data) for event in events] if len(body) > _NOT_SMALL_BYTES else []
+    if any(payload.nbytes > _NOT_SMALL_BYTES for payload in payloads):
+        return False
+    brackets = body.count(b"{") + body.count(b"[")
+    # An event and its payload make two; what is left over could be one event's.
+    if brackets - 2 * len(events) <= MAX_DEPTH - 2:
+        return True
+    return not any(could_be_deep(memoryview(event.data)) for event in events)
+
+
+def _take_all(events: list[ClientEvent], raws: list[bytes], now_ms: int, window: Window) -> Admission | None:
+    """All of them, or None where one is not in order: `_judge_each` then finds which and why."""
+    earliest_ms, latest_ms = window
+    tail = b',"received_at_ms":%d}' % now_ms
+    pieces = []
+    types = set()
+    try:
+        for event, raw in zip(events, raws, strict=True):
+            time_ms = occurred_ms(event)
+            if not earliest_ms <= time_ms <= latest_ms:
+                return None
+            check_payload(event)
+            types.add(event.type)
+            pieces.append(b'%b,"occurred_at_ms":%d%b' % (raw[:-1], time_ms, tail))
+    except (*UNDECODABLE, BadEvent, ValueError):
+        return None
+    return Admission(pieces, types, len(pieces))
+
+
+def _judge_each(raws: list[bytes], now_ms: int, window: Window) -> Admission:
+    admission = Admission()
+    for index, raw in enumerate(raws):
+        try:
+            event = judge(raw)
+            time_ms = occurred_ms(event)
+        except BadEvent as bad:
+            _reject(admission, index, raw, bad)
+            continue
+        counted = b""
+        try:
+            check_time(time_ms, window)
+            admission.accepted += 1
+        except BadEvent as bad:
+            # It goes to the archive all the same: it happened, though nobody can count it any more.
+            _reject(admission, index, raw, bad)
+            counted = b',"counted":false'
+        admission.types.add(event.type)
+        admission.pieces.append(
+            b'%b,"occurred_at_ms":%d,"received_at_ms":%d%b}' % (raw[:-1], time_ms, now_ms, counted)
+        )
+    return admission
+
+
+def _reject(admission: Admission, index: int, raw: bytes, bad: BadEvent) -> None:
+    admission.rejected.append(Rejection(index, id_of(raw), bad.code, bad.detail))
+    admission.quarantined.append(Quarantined(bad.code, bad.detail, _as_json_or_text(raw)))
+
+
+def _as_json_or_text(raw: bytes) -> msgspec.Raw | str:
+    try:
+        raw.decode()
+        # On one line, because the quarantine is written a line an event.
+        return msgspec.Raw(msgspec.json.format(raw, indent=-1))
+    except UNDECODABLE:
+        return raw.decode(errors="replace")

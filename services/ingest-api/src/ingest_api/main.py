@@ -1,0 +1,214 @@
+"""The composition root: settings are read and clients are built here, and nowhere else."""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import aiohttp
+import redis.asyncio
+import uvicorn
+import uvloop
+from aiobotocore.session import get_session
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+from starlette.types import ASGIApp
+
+from ingest_api.app import build_app
+from ingest_api.auth import Authenticator
+from ingest_api.collector import Collector
+from ingest_api.errors import ApiError
+from ingest_api.metrics import Metrics
+from ingest_api.publisher import Bounds, Publisher
+from ingest_api.quarantine import Quarantine
+from ingest_api.reads import Tables
+from ingest_api.routes.content import content_router
+from ingest_api.routes.customers import customer_router
+from ingest_api.routes.family import family_router
+from ingest_api.routes.health import health_router
+from ingest_api.routes.media import media_router
+from ingest_api.session_reads import SessionReads
+from ingest_api.settings import IngestSettings
+from ingest_api.sns import SnsAddress, SnsTopic
+from ingest_api.trending import Trending
+from kinstream.aws import AwsClients, blocking_client
+from kinstream.catalog import open_catalog
+from kinstream.errors import RetryableError
+from kinstream.readiness import ReadyFile
+from kinstream.resources import BUCKET_QUARANTINE, TABLE_LEDGER, TOPIC_EVENTS
+from kinstream.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 2
+_REDIS_TIMEOUT_SECONDS = 0.25
+
+Check = Callable[[], Awaitable[object]]
+
+
+class Readiness:
+    """Ready once all dependencies have answered, and no more as soon as the service is to stop."""
+
+    def __init__(self, ready_file: ReadyFile) -> None:
+        self._ready_file = ready_file
+        self._ready = False
+
+    def __call__(self) -> bool:
+        return self._ready
+
+    def set(self, ready: bool) -> None:
+        """Turn it on or off."""
+        self._ready = ready
+        if ready:
+            self._ready_file.mark()
+        else:
+            self._ready_file.clear()
+
+
+@asynccontextmanager
+async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIterator[ASGIApp]:
+    """The application with its clients, once the dependencies answer; closes them afterwards."""
+    names, metrics = settings.names, Metrics()
+    aws = AwsClients(settings, max_attempts=_ATTEMPTS, read_timeout_seconds=settings.aws_timeout_seconds)
+    cache = redis.asyncio.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=_REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+    )
+    connector = aiohttp.TCPConnector(limit=settings.publish_in_flight + 1)
+    async with aws, aiohttp.ClientSession(connector=connector, auto_decompress=False) as http, cache:
+        dynamodb, s3 = await aws.open("dynamodb"), await aws.open("s3")
+        topic = _topic(settings, http)
+        tables = Tables(dynamodb, names)
+        bucket = names.of(BUCKET_QUARANTINE)
+        await _wait_for(
+            {
+                "SNS": topic.check,
+                "DynamoDB": tables.check,
+                "S3": lambda: s3.head_bucket(Bucket=bucket),
+            },
+            settings.startup_wait_seconds,
+        )
+        publisher = Publisher(topic.publish, _bounds(settings), metrics)
+        authenticator = Authenticator(tables.has_key, settings.key_cache_seconds)
+        collector = Collector(
+            authenticator, publisher, Quarantine(s3, bucket), metrics, settings.ledger_retention_seconds
+        )
+        trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)
+        sessions = SessionReads(dynamodb, names.of(TABLE_LEDGER))
+        catalog = open_catalog(settings.catalog_url.get_secret_value())
+        routers = [
+            customer_router(tables, sessions, trending, authenticator),
+            family_router(tables, authenticator),
+            content_router(tables, trending, authenticator),
+            media_router(catalog, blocking_client("s3", settings), settings, authenticator),
+            health_router(readiness, metrics),
+        ]
+        readiness.set(True)
+        try:
+            yield build_app(collector, routers)
+        finally:
+            readiness.set(False)
+            await publisher.close()
+            catalog.close()
+
+
+async def serve(settings: IngestSettings) -> None:
+    """Run until SIGTERM or SIGINT; requests under way are finished first."""
+    readiness = Readiness(ReadyFile(settings.ready_file))
+    readiness.set(False)
+    async with running_app(settings, readiness) as app:
+        server = _Server(
+            uvicorn.Config(
+                app,
+                host=settings.http_host,
+                port=settings.http_port,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
+            )
+        )
+
+        def stop() -> None:
+            readiness.set(False)
+            server.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        await server.serve()
+
+
+def main() -> None:
+    """Run the service."""
+    settings = IngestSettings()
+    configure_logging("ingest-api", settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except RetryableError as error:
+        log.error("ingest-api cannot start: %s", error)  # noqa: TRY400 - the sentence says it all
+        sys.exit(1)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`: uvicorn would raise them again and skip what comes after it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _topic(settings: IngestSettings, http: aiohttp.ClientSession) -> SnsTopic:
+    region = settings.aws_region
+    url = settings.aws_endpoint_url or f"https://sns.{region}.amazonaws.com"
+    address = SnsAddress(url.rstrip("/") + "/", region, settings.names.topic_arn(TOPIC_EVENTS))
+    session = get_session()
+
+    async def credentials() -> ReadOnlyCredentials:
+        if settings.aws_endpoint_url:
+            # An emulator takes any credentials, and must never be sent real ones.
+            return ReadOnlyCredentials("local", "local", None)
+        found = await session.get_credentials()
+        if found is None:
+            raise RetryableError("no AWS credentials were found")
+        return await found.get_frozen_credentials()
+
+    return SnsTopic(http, address, credentials, settings.aws_timeout_seconds)
+
+
+def _bounds(settings: IngestSettings) -> Bounds:
+    return Bounds(
+        backlog_events=settings.backlog_max_events,
+        backlog_bytes=settings.backlog_max_bytes,
+        linger_seconds=settings.publish_linger_seconds,
+        in_flight=settings.publish_in_flight,
+    )
+
+
+async def _wait_for(dependencies: dict[str, Check], seconds: float) -> None:
+    """Return once each has answered; RetryableError that names the one that did not in time."""
+    deadline = time.monotonic() + seconds
+    for name, check in dependencies.items():
+        pause = 0.1
+        while True:
+            try:
+                await check()
+                break
+            except (RetryableError, ApiError, BotoCoreError, ClientError, OSError) as error:
+                if time.monotonic() > deadline:
+                    raise RetryableError(f"{name} has not answered for {seconds:.0f} s: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(2.0, pause * 2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What ingest-api measures of itself, as Prometheus reads it at /metrics."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """The service's own registry: two apps in one process (in tests, say) do not share numbers."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.accepted = Counter(
+            "kinstream_events_accepted",
+            "Events acknowledged after SNS confirmed them",
+            registry=self._registry,
+        )
+        self.rejected = Counter(
+            "kinstream_events_rejected", "Events not counted, by reason", ["reason"], registry=self._registry
+        )
+        self.refused = Counter(
+            "kinstream_requests_refused",
+            "Sending requests answered with an error",
+            ["code"],
+            registry=self._registry,
+        )
+        self.publish_seconds = Histogram(
+            "kinstream_publish_seconds",
+            "Time of one call to SNS",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self._registry,
+        )
+        self.publish_failures = Counter(
+            "kinstream_publish_failures", "Messages that SNS did not confirm", registry=self._registry
+        )
+        self.backlog_events = Gauge(
+            "kinstream_backlog_events", "Events that SNS has not confirmed yet", registry=self._registry
+        )
+
+    def exposition(self) -> bytes:
+        """All of them in Prometheus' text form."""
+        return generate_latest(self._registry)

@@ -1,0 +1,32 @@
+"""Counters of contents, and what is trending."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from ingest_api import composition
+from ingest_api.answers import ContentCountersAnswer, TrendingAnswer
+from ingest_api.auth import Authenticator, Caller
+from ingest_api.reads import Tables
+from ingest_api.routes.parameters import ContentId
+from ingest_api.trending import MOST, Trending
+
+
+def content_router(tables: Tables, trending: Trending, authenticator: Authenticator) -> APIRouter:
+    """Routes about contents, for callers with a secret key."""
+    router = APIRouter(tags=["content"])
+    reader = Depends(authenticator.reader)
+
+    @router.get("/v1/content/{content_id}/counters", summary="Likes, views and unique viewers")
+    async def counters(content_id: ContentId, caller: Caller = reader) -> ContentCountersAnswer:
+        return composition.content_counters(content_id, await tables.content_slots(caller.app, content_id))
+
+    @router.get("/v1/trending", summary="Contents by recency-weighted score")
+    async def top(
+        limit: Annotated[int, Query(ge=1, le=MOST)] = 20, caller: Caller = reader
+    ) -> TrendingAnswer:
+        now_ms = time.time_ns() // 1_000_000
+        return TrendingAnswer(items=await trending.top(caller.app, limit, now_ms))
+
+    return router

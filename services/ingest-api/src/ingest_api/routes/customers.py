@@ -1,0 +1,103 @@
+"""What is known of a customer: sessions, counters, alerts and recommendations."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from ingest_api import composition
+from ingest_api.answers import (
+    Acknowledgement,
+    AlertAnswer,
+    AlertsAnswer,
+    CustomerCountersAnswer,
+    Recommendation,
+    RecommendationsAnswer,
+    SessionsAnswer,
+)
+from ingest_api.auth import Authenticator, Caller
+from ingest_api.errors import not_found
+from ingest_api.reads import Tables
+from ingest_api.routes.parameters import AlertId, Cursor, CustomerId, Limit
+from ingest_api.session_reads import SessionQuery, SessionReads
+from ingest_api.trending import MOST, Trending
+
+
+def customer_router(
+    tables: Tables, sessions: SessionReads, trending: Trending, authenticator: Authenticator
+) -> APIRouter:
+    """Routes about customers, for callers with a secret key; each sees its own app's."""
+    router = APIRouter(prefix="/v1/customers/{customer_id}", tags=["customers"])
+    reader = Depends(authenticator.reader)
+
+    @router.get("/sessions", summary="Sessions that overlap a range of time")
+    async def list_sessions(
+        *,
+        customer_id: CustomerId,
+        start: Annotated[str | None, Query(alias="from", description="RFC 3339", max_length=64)] = None,
+        end: Annotated[str | None, Query(alias="to", description="RFC 3339", max_length=64)] = None,
+        device_id: Annotated[str | None, Query(max_length=128)] = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+        caller: Caller = reader,
+    ) -> SessionsAnswer:
+        from_ms, to_ms = composition.parse_range(start, end)
+        after = None if cursor is None else composition.decode_session_cursor(cursor)
+        query = SessionQuery(caller.app, customer_id, from_ms, to_ms, limit, device_id, after)
+        now_ms = _now_ms()
+        page, more = await sessions.page(query, now_ms)
+        return SessionsAnswer(
+            sessions=[
+                composition.session_answer(caller.app, customer_id, found.device_id, found.session, now_ms)
+                for found in page
+            ],
+            next=composition.encode_cursor(page[-1].started_ms, page[-1].device_id) if more else None,
+        )
+
+    @router.get("/counters", summary="Events in all, by type, and since the last training")
+    async def counters(customer_id: CustomerId, caller: Caller = reader) -> CustomerCountersAnswer:
+        row = await tables.customer_counters(caller.app, customer_id)
+        return composition.customer_counters(customer_id, row)
+
+    @router.get("/alerts", summary="Alerts, newest first")
+    async def list_alerts(
+        customer_id: CustomerId, cursor: Cursor = None, limit: Limit = 100, caller: Caller = reader
+    ) -> AlertsAnswer:
+        after = None if cursor is None else composition.decode_key_cursor(cursor)
+        page = await tables.alerts(caller.app, customer_id, limit, after)
+        return AlertsAnswer(
+            alerts=[composition.alert_answer(row) for row in page.rows],
+            next=composition.encode_cursor(page.last_sort_key) if page.last_sort_key else None,
+        )
+
+    @router.post("/alerts/{alert_id}/acknowledge", summary="Say that somebody has seen to an alert")
+    async def acknowledge(
+        customer_id: CustomerId, alert_id: AlertId, body: Acknowledgement, caller: Caller = reader
+    ) -> AlertAnswer:
+        row = await tables.acknowledge(caller.app, customer_id, alert_id, body.acknowledged_by)
+        if row is None:
+            raise not_found("this alert")
+        return composition.alert_answer(row)
+
+    @router.get("/recommendations", summary="What to show next; trending where no model chose yet")
+    async def recommendations(
+        customer_id: CustomerId,
+        limit: Annotated[int, Query(ge=1, le=MOST)] = 20,
+        caller: Caller = reader,
+    ) -> RecommendationsAnswer:
+        now_ms = _now_ms()
+        row = await tables.recommendations(caller.app, customer_id, now_ms)
+        if row and row["items"]:
+            items = [Recommendation(**item) for item in row["items"][:limit]]
+            return RecommendationsAnswer(
+                customer_id=customer_id, source="model", run_id=row["run_id"], items=items
+            )
+        top = await trending.top(caller.app, limit, now_ms)
+        items = [Recommendation(content_id=item.content_id, score=item.score, because=[]) for item in top]
+        return RecommendationsAnswer(customer_id=customer_id, source="trending", run_id=None, items=items)
+
+    return router
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,174 @@
+"""PublishBatch to one SNS topic, at a tenth of the CPU that a general client spends on it.
+
+At least once: a call that timed out may have been taken, so what is sent again may arrive twice.
+"""
+
+import asyncio
+import hmac
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Protocol
+
+import aiohttp
+
+from kinstream.chunks import TYPES_ATTRIBUTE
+from kinstream.errors import RetryableError
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH_MESSAGES = 10
+MAX_BATCH_BYTES = 256 * 1024
+_ATTEMPTS = 2
+_PAUSE_SECONDS = 0.1
+
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
+_FORM = "application/x-www-form-urlencoded; charset=utf-8"
+_SIGNED_HEADERS = ("content-type", "host", "x-amz-date")
+
+
+@dataclass(frozen=True, slots=True)
+class SnsMessage:
+    """A message body in UTF-8 and the value of its `types` attribute, a JSON array."""
+
+    body: bytes
+    types: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What it adds to a batch by SNS' own count: body and attribute."""
+        return len(self.body) + len(self.types) + len(TYPES_ATTRIBUTE) + len("String.Array")
+
+
+class Credentials(Protocol):
+    """What botocore calls frozen credentials."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SnsAddress:
+    """Where the topic is: the service's URL, its region and the topic's ARN."""
+
+    url: str
+    region: str
+    topic_arn: str
+
+
+class SnsTopic:
+    """Publishes batches. Two attempts of `timeout_seconds` each; then RetryableError."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        address: SnsAddress,
+        credentials: Callable[[], Awaitable[Credentials]],
+        timeout_seconds: float,
+    ) -> None:
+        self._http = http
+        self._address = address
+        self._host = address.url.split("://", 1)[1].split("/", 1)[0]
+        self._credentials = credentials
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._prefix = b"Action=PublishBatch&Version=2010-03-31&TopicArn=" + quote(address.topic_arn.encode())
+
+    async def publish(self, messages: Sequence[SnsMessage]) -> set[int]:
+        """Publish at most ten messages; the positions of those that SNS did not take."""
+        body = self._prefix + b"".join(_entry(number, message) for number, message in enumerate(messages, 1))
+        answer = await self._post(body)
+        confirmed = _ids(answer, "Successful")
+        return {number - 1 for number in range(1, len(messages) + 1) if number not in confirmed}
+
+    async def check(self) -> None:
+        """Raise RetryableError unless the topic answers."""
+        arn = quote(self._address.topic_arn.encode())
+        await self._post(b"Action=GetTopicAttributes&Version=2010-03-31&TopicArn=" + arn)
+
+    async def _post(self, body: bytes) -> str:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._attempt(body)
+            except (aiohttp.ClientError, TimeoutError, RetryableError) as error:
+                reason = str(error) or type(error).__name__
+                if attempt == _ATTEMPTS:
+                    raise RetryableError(f"SNS does not answer: {reason}") from error
+            await asyncio.sleep(_PAUSE_SECONDS)
+        raise AssertionError("unreachable")
+
+    async def _attempt(self, body: bytes) -> str:
+        credentials = await self._credentials()
+        headers = signed_headers(body, self._host, self._address.region, credentials, datetime.now(UTC))
+        async with self._http.post(
+            self._address.url, data=body, headers=headers, timeout=self._timeout
+        ) as response:
+            answer = await response.text()
+            if response.status != 200:
+                code = re.search(r"<Code>([^<]*)", answer)
+                raise RetryableError(f"status {response.status} {code[1] if code else ''}")
+            return answer
+
+
+def quote(text: bytes) -> bytes:
+    """Percent-encode everything but unreserved characters.
+
+    A replace for each character that occurs is some seven times faster than a loop over bytes, and
+    this is the one step of ingest-api that touches every byte of every event.
+    """
+    special = set(text.translate(None, _UNRESERVED))
+    if ord("%") in special:
+        special.remove(ord("%"))
+        text = text.replace(b"%", b"%25")
+    for byte in special:
+        text = text.replace(bytes((byte,)), b"%%%02X" % byte)
+    return text
+
+
+def signed_headers(
+    body: bytes, host: str, region: str, credentials: Credentials, now: datetime
+) -> Mapping[str, str]:
+    """Headers of a POST to `/` of SNS, signed with AWS Signature Version 4."""
+    stamp = f"{now:%Y%m%dT%H%M%SZ}"
+    headers = {"content-type": _FORM, "host": host, "x-amz-date": stamp}
+    names: tuple[str, ...] = _SIGNED_HEADERS
+    if credentials.token:
+        headers["x-amz-security-token"] = credentials.token
+        names = (*names, "x-amz-security-token")
+    lines = "".join(f"{name}:{headers[name]}\n" for name in names)
+    signed = ";".join(names)
+    request = f"POST\n/\n\n{lines}\n{signed}\n{sha256(body).hexdigest()}"
+    scope = f"{stamp[:8]}/{region}/sns/aws4_request"
+    to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+    key = ("AWS4" + credentials.secret_key).encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    headers["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+        f"SignedHeaders={signed}, Signature={signature}"
+    )
+    return headers
+
+
+def _entry(number: int, message: SnsMessage) -> bytes:
+    member = b"&PublishBatchRequestEntries.member.%d." % number
+    attribute = member + b"MessageAttributes.entry.1."
+    return b"".join(
+        (
+            member + b"Id=%d" % number,
+            member + b"Message=" + quote(message.body),
+            attribute + b"Name=" + TYPES_ATTRIBUTE.encode(),
+            attribute + b"Value.DataType=String.Array",
+            attribute + b"Value.StringValue=" + quote(message.types),
+        )
+    )
+
+
+def _ids(answer: str, element: str) -> set[int]:
+    """Ids inside an element of SNS' answer. What cannot be read counts as not confirmed."""
+    inside = re.search(f"<{element}>(.*?)</{element}>", answer, re.DOTALL)
+    return {int(found) for found in re.findall(r"<Id>(\d+)</Id>", inside[1])} if inside else set()

@@ -1,0 +1,74 @@
+"""Celery as it is sound on SQS: each setting here closes a way in which a task could be lost.
+
+Tasks are acknowledged after they are done, never for having failed; state lives in the catalog, so
+there is no result backend; the queue's redrive policy counts the deliveries.
+"""
+
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from celery import Celery
+from kombu.entity import Queue
+
+from kinstream.resources import QUEUE_MEDIA
+from media_worker import safe_sqs
+from media_worker.settings import MediaWorkerSettings
+
+TASK_NAME = "media_worker.process_media"
+
+_HARD_LIMIT_EXTRA_SECONDS = 60
+_SHUTDOWN_RESERVE_SECONDS = 3.0
+
+
+def build_app(settings: MediaWorkerSettings, queue_url: str) -> Celery:
+    """The application, bound to the queue of media tasks. Nothing is connected yet."""
+    safe_sqs.install()
+    app = Celery("media_worker", broker=_broker_url(settings), set_as_current=False)
+    app.conf.update(_configuration(settings, queue_url))
+    return app
+
+
+def _configuration(settings: MediaWorkerSettings, queue_url: str) -> dict[str, Any]:
+    queue = settings.names.of(QUEUE_MEDIA)
+    return {
+        "task_queues": [Queue(queue, routing_key=queue)],  # type: ignore[no-untyped-call]
+        "task_default_queue": queue,
+        "task_default_routing_key": queue,
+        "task_create_missing_queues": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_acks_on_failure_or_timeout": False,
+        "task_ignore_result": True,
+        "task_track_started": False,
+        "task_soft_time_limit": settings.media_task_limit_seconds,
+        "task_time_limit": settings.media_task_limit_seconds + _HARD_LIMIT_EXTRA_SECONDS,
+        "worker_pool": "prefork",
+        "worker_concurrency": settings.media_concurrency,
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        # What is still at work after the grace is given back to the queue.
+        "worker_soft_shutdown_timeout": max(0.5, settings.shutdown_grace_seconds - _SHUTDOWN_RESERVE_SECONDS),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "region": settings.aws_region,
+            "is_secure": settings.aws_endpoint_url is None or settings.aws_endpoint_url.startswith("https"),
+            "predefined_queues": {queue: {"url": queue_url}},
+            "visibility_timeout": settings.media_visibility_timeout_seconds,
+            "wait_time_seconds": 10,
+            "polling_interval": 0,
+            "client-config": {"connect_timeout": 3, "read_timeout": 30},
+        },
+    }
+
+
+def _broker_url(settings: MediaWorkerSettings) -> str:
+    # Only the host of the URL decides where kombu sends to; without one it is AWS itself.
+    if not settings.aws_endpoint_url:
+        return f"{safe_sqs.SCHEME}://"
+    return f"{safe_sqs.SCHEME}://local:{quote('local')}@{urlsplit(settings.aws_endpoint_url).netloc}//"

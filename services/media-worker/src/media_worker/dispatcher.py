@@ -1,0 +1,157 @@
+"""From S3's notifications to Celery tasks, and a look now and then for items that nobody works on.
+
+Guarantee: a notification is deleted only after the item is marked and its task is sent. A crash in
+between repeats both, which changes nothing: the task's id depends on the object alone, and an item is
+claimed once at a time.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
+from celery import Celery, bootsteps
+from kombu.exceptions import KombuError
+
+from kinstream.catalog import Claim, Item, MediaRepository, State
+from kinstream.catalog.keys import parse_original_key
+from kinstream.errors import PermanentError, RetryableError
+from media_worker.celery_app import TASK_NAME
+from media_worker.domain.disposition import exhausted_reason
+from media_worker.domain.notifications import Created, created_objects
+from media_worker.settings import MediaWorkerSettings
+
+log = logging.getLogger(__name__)
+
+SendTask = Callable[[UUID, str, str], None]
+"""(task id, app, media id): returns once the queue has the task."""
+
+_AWAY = (BotoCoreError, ClientError, OSError, KombuError, RetryableError)
+_POLL_SECONDS = 5
+_HOLD_SECONDS = 20
+_LONGEST_PAUSE_SECONDS = 10.0
+_LONGEST_WAIT_SECONDS = 3_600
+"""An upload that waited so long for its turn is announced again, in case its task was lost."""
+_LOST = "the worker was lost or killed each time"
+
+
+class Dispatcher:
+    """Consumes S3's notifications in one thread until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: MediaWorkerSettings,
+        sqs: Any,
+        queue_url: str,
+        catalog: MediaRepository,
+        send_task: SendTask,
+    ) -> None:
+        self._settings = settings
+        self._sqs = sqs
+        self._queue_url = queue_url
+        self._catalog = catalog
+        self._send_task = send_task
+        self._sweep_at_seconds = time.monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set. What is away is waited for, with pauses that grow to 10 s."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                self.step()
+                failures = 0
+            except _AWAY as error:
+                failures += 1
+                log.warning("dispatcher waits", extra={"error": type(error).__name__, "failures": failures})
+                stop.wait(min(_LONGEST_PAUSE_SECONDS, 0.25 * 2 ** min(failures, 10)))
+
+    def step(self) -> None:
+        """One poll of the queue, and the sweep if it is due."""
+        if time.monotonic() >= self._sweep_at_seconds:
+            self.sweep()
+            self._sweep_at_seconds = time.monotonic() + self._settings.media_sweep_interval_seconds
+        answer = self._sqs.receive_message(
+            QueueUrl=self._queue_url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=_POLL_SECONDS,
+            VisibilityTimeout=_HOLD_SECONDS,
+        )
+        for message in answer.get("Messages", []):
+            self._handle(message)
+
+    def sweep(self) -> None:
+        """Restart, or fail after too many tries, what was begun and is not worked on any more."""
+        silent_seconds = self._settings.media_visibility_timeout_seconds
+        for item in self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
+            if item.state == State.PROCESSING and item.attempt >= self._settings.media_max_receives:
+                self._give_up(item)
+            else:
+                self._send_task(uuid4(), item.app, item.media_id)
+                log.warning("abandoned item sent again", extra={"media_id": item.media_id})
+
+    def _handle(self, message: Mapping[str, Any]) -> None:
+        try:
+            for created in created_objects(message["Body"]):
+                self._dispatch(created)
+        except PermanentError as error:
+            # Not deleted: the queue's redrive policy puts it where somebody can look at it.
+            log.error("notification not understood", extra={"error": str(error)})  # noqa: TRY400 -- no trace needed
+            return
+        self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+
+    def _dispatch(self, created: Created) -> None:
+        found = parse_original_key(created.key)
+        if found is None:
+            log.warning("object under a key that no upload has")
+            return
+        app, media_id = found
+        if self._catalog.mark_uploaded(app, media_id, created.size_bytes):
+            self._send_task(created.task_id, app, media_id)
+            log.info("upload dispatched", extra={"media_id": media_id, "bytes": created.size_bytes})
+
+    def _give_up(self, item: Item) -> None:
+        claim = Claim(item.app, item.media_id, item.attempt, item.kind, item.content_type)
+        self._catalog.fail(claim, exhausted_reason(item.attempt, _LOST), exhausted=True)
+        log.warning("abandoned item given up", extra={"media_id": item.media_id})
+
+
+def task_sender(app: Celery) -> SendTask:
+    """Sends media tasks through Celery; the message holds ids and nothing else."""
+
+    def send(task_id: UUID, app_id: str, media_id: str) -> None:
+        app.send_task(TASK_NAME, args=(app_id, media_id), task_id=str(task_id), ignore_result=True)
+
+    return send
+
+
+def run_beside_worker(app: Celery, build: Callable[[], Dispatcher]) -> None:
+    """Let the Celery worker run a dispatcher in a thread of its main process, from start to stop."""
+
+    class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
+        # After the pool: its first children are forked before there is another thread.
+        requires = ("celery.worker.components:Pool",)
+
+        def __init__(self, worker: Any, **options: Any) -> None:
+            super().__init__(worker, **options)
+            self._stop = threading.Event()
+            self._thread: threading.Thread | None = None
+
+        def start(self, _worker: Any) -> None:
+            dispatcher = build()
+            self._thread = threading.Thread(
+                target=dispatcher.run, args=(self._stop,), name="dispatcher", daemon=True
+            )
+            self._thread.start()
+
+        def stop(self, _worker: Any) -> None:
+            # Not joined for long: a poll that is under way loses nothing, its messages come again.
+            self._stop.set()
+            if self._thread:
+                self._thread.join(1.0)
+
+        terminate = stop
+
+    app.steps["worker"].add(DispatcherStep)

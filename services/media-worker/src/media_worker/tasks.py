@@ -1,0 +1,113 @@
+"""The task that Celery runs in a child process: claim the item, work on it, decide what comes after."""
+
+import logging
+import time
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Reject, SoftTimeLimitExceeded
+from celery.signals import worker_process_init
+
+from kinstream.aws import blocking_client
+from kinstream.catalog import Claim, MediaRepository, State, open_catalog
+from kinstream.errors import PermanentError
+from media_worker.celery_app import TASK_NAME
+from media_worker.domain.disposition import Failed, after_failure
+from media_worker.heartbeat import Delivery, Heartbeat
+from media_worker.job import ClaimLostError, MediaJob
+from media_worker.settings import MediaWorkerSettings
+from media_worker.workspace import sweep
+
+log = logging.getLogger(__name__)
+
+_S3_ATTEMPTS = 8
+"""With their pauses about half a minute: a short absence costs no delivery."""
+
+
+class MediaProcess:
+    """One child process: its own clients, opened after the fork."""
+
+    def __init__(self, settings: MediaWorkerSettings, s3: Any, sqs: Any, catalog: MediaRepository) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._hold_seconds = settings.media_visibility_timeout_seconds
+        self._heartbeat = Heartbeat(sqs, catalog, self._hold_seconds, settings.heartbeat_seconds)
+        self._job = MediaJob(settings, s3, catalog)
+
+    @classmethod
+    def open(cls, settings: MediaWorkerSettings) -> "MediaProcess":
+        """With clients of its own, and ending soon after its parent."""
+        sweep(settings.media_work_dir)
+        process = cls(
+            settings,
+            blocking_client("s3", settings, max_attempts=_S3_ATTEMPTS),
+            blocking_client("sqs", settings),
+            open_catalog(settings.catalog_url.get_secret_value()),
+        )
+        process._heartbeat.watch_parent()
+        return process
+
+    def process(self, app: str, media_id: str, delivery: Delivery) -> bool:
+        """Whether the message is done with. If not, it has been told when to come again."""
+        claim = self._catalog.claim(app, media_id, delivery.message_id, self._hold_seconds)
+        if claim is None:
+            return self._unclaimed(app, media_id, delivery)
+        log.info("processing", extra={"media_id": media_id, "attempt": claim.attempt, "kind": claim.kind})
+        started = time.monotonic()
+        try:
+            with self._heartbeat.holding(delivery, claim):
+                self._run(claim)
+        except ClaimLostError:
+            log.warning("claim lost", extra={"media_id": media_id, "attempt": claim.attempt})
+            return False
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the item must not stay as it is
+            return self._failed(claim, delivery, error)
+        log.info("ready", extra={"media_id": media_id, "seconds": round(time.monotonic() - started, 2)})
+        return True
+
+    def _run(self, claim: Claim) -> None:
+        try:
+            self._job.run(claim)
+        except SoftTimeLimitExceeded as error:
+            minutes = self._settings.media_task_limit_seconds / 60
+            raise PermanentError(f"the file takes longer than {minutes:.0f} minutes to work on") from error
+
+    def _unclaimed(self, app: str, media_id: str, delivery: Delivery) -> bool:
+        item = self._catalog.get(app, media_id)
+        if item is None or item.state in (State.READY, State.FAILED, State.DECLARED):
+            return True
+        # Another message of the same item is being worked on: look again when its lease has run out.
+        wait_seconds = ((item.lease_until_ms or 0) - time.time_ns() // 1_000_000) / 1000
+        self._heartbeat.give_back(delivery, max(1, min(self._hold_seconds, int(wait_seconds) + 1)))
+        return False
+
+    def _failed(self, claim: Claim, delivery: Delivery, error: Exception) -> bool:
+        extra = {"media_id": claim.media_id, "attempt": claim.attempt}
+        next_step = after_failure(error, delivery.receive_count, self._settings.media_max_receives)
+        if isinstance(next_step, Failed):
+            log.warning("failed", extra=extra | {"reason": next_step.reason}, exc_info=error)
+            self._catalog.fail(claim, next_step.reason, exhausted=next_step.exhausted)
+            if next_step.exhausted:  # one delivery more, which the queue turns into a dead letter
+                self._heartbeat.give_back(delivery, 0)
+            return not next_step.exhausted
+        log.warning("to be tried again", extra=extra, exc_info=error)
+        self._catalog.release(claim)
+        self._heartbeat.give_back(delivery, next_step.after_seconds)
+        return False
+
+
+def register(app: Celery, settings: MediaWorkerSettings) -> None:
+    """Give the application its task. Each child process opens what it needs when it starts."""
+    children: list[MediaProcess] = []
+
+    def open_child(**_: Any) -> None:
+        children[:] = [MediaProcess.open(settings)]
+
+    def process_media(task: Any, app_id: str, media_id: str) -> None:
+        delivery = Delivery.of_task(task.request.properties)
+        if not children[0].process(app_id, media_id, delivery):
+            # Neither acknowledged nor requeued: the queue delivers it again at the time it was told.
+            raise Reject("to be delivered again", requeue=False)
+
+    worker_process_init.connect(open_child, weak=False)
+    app.task(process_media, bind=True, name=TASK_NAME)

@@ -1,0 +1,61 @@
+"""How much of an app the archive holds, read only until it is enough."""
+
+import asyncio
+import io
+from collections import Counter
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from recommender_trigger.domain.trigger import ArchiveCounts, Policy
+from recommender_trigger.storage import keys_under, read_object
+
+_EVENTS_FOR_A_PAIR = 2
+
+
+class ArchiveCensus:
+    """Counts one app's archive. Files never change, so each is read once in a process's life.
+
+    A repeated event is counted twice here: the minimums are about orders of magnitude. Counting stops
+    as soon as the policy's minimums are reached, so a large archive costs no more than a small one.
+    """
+
+    def __init__(self, s3: Any, bucket: str, prefix: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._prefix = prefix
+        self._read: set[str] = set()
+        self._of_customer: Counter[str] = Counter()
+
+    async def count(self, policy: Policy) -> ArchiveCounts:
+        """What is there, at least as far as the policy asks."""
+        if not self._is_enough(policy):
+            async for key in keys_under(self._s3, self._bucket, self._prefix):
+                if key in self._read or not key.endswith(".parquet"):
+                    continue
+                body = await read_object(self._s3, self._bucket, key)
+                self._of_customer.update(await asyncio.to_thread(_customers, body))
+                self._read.add(key)
+                if self._is_enough(policy):
+                    break
+        return self._counts()
+
+    def _counts(self) -> ArchiveCounts:
+        customers = sum(events >= _EVENTS_FOR_A_PAIR for events in self._of_customer.values())
+        return ArchiveCounts(self._of_customer.total(), customers)
+
+    def _is_enough(self, policy: Policy) -> bool:
+        counts = self._counts()
+        return (
+            counts.events >= policy.min_archived_events and counts.customers >= policy.min_archived_customers
+        )
+
+
+def _customers(parquet: bytes) -> list[str]:
+    """Customer of each counted event of a file."""
+    columns = pq.read_table(io.BytesIO(parquet), columns=["customer_id", "counted"]).to_pydict()
+    return [
+        customer
+        for customer, counted in zip(columns["customer_id"], columns["counted"], strict=True)
+        if counted and customer
+    ]

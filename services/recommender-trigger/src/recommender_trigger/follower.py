@@ -1,0 +1,170 @@
+"""Follows one run from state to state, under its lease."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kinstream.errors import PermanentError, RetryableError
+from kinstream.resources import TOPIC_OPERATIONS
+from recommender_trigger.customers import Customers
+from recommender_trigger.domain.runs import Run, State
+from recommender_trigger.launchers.base import Launcher, Progress
+from recommender_trigger.publish import Publisher
+from recommender_trigger.run_store import LeaseLostError, RunStore
+from recommender_trigger.settings import TriggerSettings
+
+log = logging.getLogger(__name__)
+
+_RENEWALS_A_LEASE = 3
+_MAX_PAUSE_SECONDS = 30.0
+
+
+class Follower:
+    """Moves runs on. Guarantee: each step may be repeated, by this trigger or by the next one."""
+
+    def __init__(
+        self,
+        *,
+        settings: TriggerSettings,
+        store: RunStore,
+        launcher: Launcher,
+        publisher: Publisher,
+        customers: Customers,
+        sns: Any,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._launcher = launcher
+        self._publisher = publisher
+        self._customers = customers
+        self._sns = sns
+        self._now_ms = now_ms
+
+    def lease_until_ms(self) -> int:
+        """The end of a lease that is taken or renewed now."""
+        return self._now_ms() + int(self._settings.training_lease_seconds * 1000)
+
+    async def follow(self, run: Run) -> None:
+        """To the run's end, or until the lease is lost or this trigger stops."""
+        work = asyncio.create_task(self._drive(run))
+        lease = asyncio.create_task(self._keep_lease(run))
+        try:
+            done, _ = await asyncio.wait({work, lease}, return_when=asyncio.FIRST_COMPLETED)
+            if work in done:
+                work.result()
+            else:
+                log.warning("lease lost", extra={"app": run.app, "run_id": run.run_id})
+        except LeaseLostError:
+            log.warning("run is another trigger's now", extra={"app": run.app, "run_id": run.run_id})
+        finally:
+            await _stopped(work, lease)
+            await self._launcher.let_go(run)
+
+    async def _drive(self, run: Run) -> None:
+        failures = 0
+        while True:
+            try:
+                if run.state.is_end:
+                    await self._finish(run)
+                    return
+                after = await self._step(run)
+                if after != run:
+                    await self._store.save(after)
+                run, failures = after, 0
+            except PermanentError as error:
+                run = run.advanced(State.FAILED, reason=str(error), ended_at_ms=self._now_ms())
+                await self._store.save(run)
+            except (BotoCoreError, ClientError, OSError, RetryableError) as error:
+                failures += 1
+                log.warning(
+                    "step failed, trying again", extra={"run_id": run.run_id, "error": str(error)[:200]}
+                )
+                await asyncio.sleep(min(_MAX_PAUSE_SECONDS, 0.2 * 2**failures))
+
+    async def _step(self, run: Run) -> Run:
+        match run.state:
+            case State.LAUNCHING:
+                # What was launched just before a trigger died is found again, not launched twice.
+                handle = await self._launcher.find(run) or await self._launcher.launch(run)
+                return run.advanced(State.RUNNING, handle=handle)
+            case State.RUNNING:
+                return await self._look(run)
+            case State.PUBLISHING:
+                outcome = await self._publisher.publish(run, self._now_ms())
+                await self._customers.served(run)
+                return run.advanced(
+                    State.DONE,
+                    published=outcome.published,
+                    reason=outcome.reason,
+                    ended_at_ms=self._now_ms(),
+                )
+        raise AssertionError(f"no step follows {run.state}")
+
+    async def _look(self, run: Run) -> Run:
+        status = await self._launcher.status(run)
+        match status.progress:
+            case Progress.SUCCEEDED:
+                return run.advanced(State.PUBLISHING)
+            case Progress.FAILED:
+                raise PermanentError(status.reason)
+        limit_seconds = self._settings.training_max_run_seconds
+        if self._now_ms() - run.launched_at_ms > limit_seconds * 1000:
+            await self._launcher.terminate(run)
+            raise PermanentError(f"the run took longer than {limit_seconds:.0f} s and was ended")
+        await asyncio.sleep(self._settings.training_poll_seconds)
+        return run
+
+    async def _finish(self, run: Run) -> None:
+        """Tell people of a failure, then give the lock back: until both are done, the run is not over."""
+        told = {
+            "app": run.app,
+            "run_id": run.run_id,
+            "published": run.published,
+            "reason": run.reason,
+        }
+        if run.state is State.FAILED:
+            log.error("run failed", extra=told)
+            await self._launcher.terminate(run)
+            await self._sns.publish(
+                TopicArn=self._settings.names.topic_arn(TOPIC_OPERATIONS),
+                Subject="Kinstream: a training run failed",
+                Message=json.dumps({"kind": "training.failed", **told}),
+            )
+        else:
+            log.info("run done", extra=told)
+        await self._store.release(run)
+
+    async def _keep_lease(self, run: Run) -> None:
+        """Renew until the lease is lost; returning means that it is."""
+        until_ms = self._now_ms() + int(self._settings.training_lease_seconds * 1000)
+        while self._now_ms() < until_ms:
+            await asyncio.sleep(self._settings.training_lease_seconds / _RENEWALS_A_LEASE)
+            next_ms = self.lease_until_ms()
+            try:
+                await self._store.renew(run, next_ms)
+            except LeaseLostError:
+                return
+            except (BotoCoreError, ClientError, OSError) as error:
+                log.warning(
+                    "lease not renewed yet", extra={"run_id": run.run_id, "error": type(error).__name__}
+                )
+            else:
+                until_ms = next_ms
+
+    async def give_up_lease(self, run: Run) -> None:
+        """When this trigger stops: so the next one need not wait for the lease's end; where it fails, it waits."""
+        try:
+            await self._store.renew(run, 0)
+        except (BotoCoreError, ClientError, OSError, LeaseLostError) as error:
+            log.info("lease left to run out", extra={"run_id": run.run_id, "error": type(error).__name__})
+
+
+async def _stopped(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

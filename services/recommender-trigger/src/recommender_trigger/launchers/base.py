@@ -1,0 +1,50 @@
+"""What the scheduler needs of a place where Spark runs."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from recommender_trigger.domain.runs import Run
+
+
+class Progress(StrEnum):
+    """How far a launched run is."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Progress, and the reason of a failure in a sentence without anybody's data."""
+
+    progress: Progress
+    reason: str = ""
+
+
+class Launcher(Protocol):
+    """Launches, follows and ends runs. `SUCCEEDED` means that the output lies in the training bucket.
+
+    Guarantee: `find` before `launch` never has two of the same run at work.
+    """
+
+    name: str
+
+    async def unavailable(self) -> str | None:
+        """None, or a sentence that says what is missing and how to get it."""
+
+    async def find(self, run: Run) -> str | None:
+        """The handle of a run that was launched already, also by another process that has died."""
+
+    async def launch(self, run: Run) -> str:
+        """Start the run; its handle. PermanentError where trying again cannot help."""
+
+    async def status(self, run: Run) -> Status:
+        """How far the run is; FAILED where nothing is left of it."""
+
+    async def terminate(self, run: Run) -> None:
+        """End the run and what it holds; nothing happens where it has ended."""
+
+    async def let_go(self, run: Run) -> None:
+        """Stop following. What another process can adopt goes on; what none can adopt is ended."""

@@ -1,0 +1,111 @@
+"""Composition root of the recommender-trigger: reads settings, builds clients, runs until SIGTERM."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from kinstream.aws import AwsClients
+from kinstream.readiness import ReadyFile
+from kinstream.resources import TABLE_RECOMMENDATIONS
+from kinstream.telemetry import configure_logging
+from recommender_trigger.customers import Customers
+from recommender_trigger.follower import Follower
+from recommender_trigger.launchers.base import Launcher
+from recommender_trigger.launchers.local import LocalLauncher
+from recommender_trigger.publish import Publisher
+from recommender_trigger.run_store import RunStore
+from recommender_trigger.scheduler import Scheduler
+from recommender_trigger.settings import TriggerSettings
+
+log = logging.getLogger(__name__)
+
+
+def now_ms() -> int:
+    """The server's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def build(
+    settings: TriggerSettings,
+    *,
+    dynamodb: Any,
+    s3: Any,
+    sns: Any,
+    launcher: Launcher,
+    clock: Callable[[], int] = now_ms,
+) -> Scheduler:
+    """A scheduler out of one set of clients."""
+    names = settings.names
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    store = RunStore(dynamodb, names.of(TABLE_RECOMMENDATIONS), owner)
+    customers = Customers(dynamodb, s3, names, settings.due_threshold_events)
+    publisher = Publisher(dynamodb, s3, names, store)
+    follower = Follower(
+        settings=settings,
+        store=store,
+        launcher=launcher,
+        publisher=publisher,
+        customers=customers,
+        sns=sns,
+        now_ms=clock,
+    )
+    return Scheduler(
+        settings=settings,
+        customers=customers,
+        store=store,
+        launcher=launcher,
+        follower=follower,
+        s3=s3,
+        now_ms=clock,
+    )
+
+
+async def run(settings: TriggerSettings) -> None:
+    """Until SIGTERM or SIGINT. A run under way here is ended, one on a cluster is left to adopt."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    ready = ReadyFile(settings.ready_file)
+    ready.clear()
+    async with AwsClients(settings) as aws:
+        clients = {name: await aws.open(name) for name in ("dynamodb", "s3", "sns")}
+        launcher = await _launcher(settings, aws, clients["s3"])
+        scheduler = build(settings, **clients, launcher=launcher)
+        log.info("watching who is due", extra={"launcher": launcher.name})
+        await scheduler.run(stop, ready.mark)
+    ready.clear()
+
+
+async def _launcher(settings: TriggerSettings, aws: AwsClients, s3: Any) -> Launcher:
+    return LocalLauncher(s3, settings)
+
+
+def main() -> None:
+    """Entry point of the container."""
+    try:
+        settings = TriggerSettings()
+    except ValidationError as error:
+        problems = "; ".join(f"{_variable(e['loc'][0])}: {e['msg']}" for e in error.errors())
+        sys.exit(f"recommender-trigger cannot start: {problems}")
+    configure_logging("recommender-trigger", settings.log_level)
+    asyncio.run(run(settings))
+    log.info("stopped", extra={"pid": os.getpid()})
+
+
+def _variable(name: int | str) -> str:
+    text = str(name).upper()
+    return text if text.startswith("KINSTREAM_") else f"KINSTREAM_{text}"
+
+
+if __name__ == "__main__":
+    main()

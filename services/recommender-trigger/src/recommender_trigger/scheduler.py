@@ -1,0 +1,176 @@
+"""The loop that looks who is due, launches runs, follows them to their end and publishes.
+
+Every step is recorded before the next begins, under a lease. A trigger that dies at any moment leaves a
+lease that runs out, and whichever trigger sees it first carries on from the recorded state.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kinstream.errors import RetryableError
+from kinstream.resources import BUCKET_ARCHIVE
+from recommender_trigger.archive import ArchiveCensus
+from recommender_trigger.customers import Customers
+from recommender_trigger.domain.runs import DueCustomer, Run, State, history_of, new_run_id
+from recommender_trigger.domain.trigger import Decision, Situation, decide, is_settled
+from recommender_trigger.follower import Follower
+from recommender_trigger.launchers.base import Launcher
+from recommender_trigger.run_store import Lock, RunStore
+from recommender_trigger.settings import TriggerSettings
+
+log = logging.getLogger(__name__)
+
+INFRASTRUCTURE = (BotoCoreError, ClientError, OSError, RetryableError)
+"""What is tried again later: a dependency is away or busy."""
+
+
+class _Followed(NamedTuple):
+    """A run as it was when this trigger began to follow it."""
+
+    run: Run
+    task: asyncio.Task[None]
+
+
+class Scheduler:
+    """One trigger. Several may run at once: the lock row lets one of them have a run."""
+
+    def __init__(
+        self,
+        *,
+        settings: TriggerSettings,
+        customers: Customers,
+        store: RunStore,
+        launcher: Launcher,
+        follower: Follower,
+        s3: Any,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._policy = settings.policy
+        self._customers = customers
+        self._store = store
+        self._launcher = launcher
+        self._follower = follower
+        self._s3 = s3
+        self._now_ms = now_ms
+        self._following: dict[str, _Followed] = {}
+        self._census: dict[str, ArchiveCensus] = {}
+        self._said: dict[str, str] = {}
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Tick until told to stop; `ready` is called after the first tick that went through."""
+        try:
+            while not stop.is_set():
+                try:
+                    await self.tick()
+                    ready()
+                except INFRASTRUCTURE as error:
+                    log.warning("tick failed, trying again", extra={"error": type(error).__name__})
+                await _wait(stop, self._settings.training_tick_seconds)
+        finally:
+            await self.close()
+
+    async def tick(self) -> None:
+        """Look at every app once: carry on what was left behind, launch what is due."""
+        self._following = {app: it for app, it in self._following.items() if not it.task.done()}
+        due = await self._customers.due()
+        for app in await self._customers.apps():
+            if app not in self._following:
+                await self._look_at(app, due)
+
+    async def idle(self) -> None:
+        """Wait until no run is being followed."""
+        while self._following:
+            await asyncio.wait([followed.task for followed in self._following.values()])
+            self._following = {app: it for app, it in self._following.items() if not it.task.done()}
+
+    async def close(self) -> None:
+        """Stop following: leases are given up, so that the next trigger carries on at once."""
+        left = [followed for followed in self._following.values() if not followed.task.done()]
+        for followed in left:
+            followed.task.cancel()
+        await asyncio.gather(*(followed.task for followed in left), return_exceptions=True)
+        for followed in left:
+            await self._follower.give_up_lease(followed.run)
+        self._following.clear()
+
+    async def _look_at(self, app: str, due: Mapping[str, list[DueCustomer]]) -> None:
+        lock = await self._store.lock(app)
+        now_ms = self._now_ms()
+        if lock and lock.lease_until_ms <= now_ms:
+            await self._carry_on(app, lock)
+            return
+        waiting = due.get(app, [])
+        situation = Situation(
+            [customer.due_at_ms for customer in waiting],
+            lock.lease_until_ms if lock else None,
+        )
+        decision = decide(situation, self._policy, now_ms)
+        if decision is Decision.COUNT_ARCHIVE:
+            situation = replace(situation, history=history_of(await self._store.recent(app)))
+            decision = decide(situation, self._policy, now_ms)
+        if decision is Decision.COUNT_ARCHIVE and await self._can_launch():
+            census = self._census.setdefault(app, self._new_census(app))
+            situation = replace(situation, archive=await census.count(self._policy))
+            decision = decide(situation, self._policy, now_ms)
+        if decision is Decision.LAUNCH:
+            await self._launch(app, [c for c in waiting if is_settled(c.due_at_ms, self._policy, now_ms)])
+        elif waiting:
+            self._say(app, decision.value)
+
+    async def _can_launch(self) -> bool:
+        if len(self._following) >= self._settings.training_max_parallel_runs:
+            return False
+        missing = await self._launcher.unavailable()
+        if missing:
+            self._say("", missing, logging.WARNING)
+        return missing is None
+
+    async def _launch(self, app: str, due: list[DueCustomer]) -> None:
+        now_ms = self._now_ms()
+        run = Run(
+            app,
+            new_run_id(now_ms),
+            State.LAUNCHING,
+            now_ms,
+            launcher=self._launcher.name,
+            customers_due=len(due),
+        )
+        await self._customers.remember(run, due)
+        if await self._store.begin(run, self._follower.lease_until_ms()):
+            log.info("run launched", extra={"app": app, "run_id": run.run_id, "customers_due": len(due)})
+            self._said.pop(app, None)
+            self._follow(run)
+
+    async def _carry_on(self, app: str, lock: Lock) -> None:
+        run = await self._store.run(app, lock.run_id)
+        if not await self._store.take_over(app, lock, self._follower.lease_until_ms()):
+            return
+        assert run, "a run and its lock are written together"
+        log.info("run taken over", extra={"app": app, "run_id": run.run_id, "state": run.state.value})
+        self._follow(run)
+
+    def _follow(self, run: Run) -> None:
+        self._following[run.app] = _Followed(run, asyncio.create_task(self._follower.follow(run)))
+
+    def _new_census(self, app: str) -> ArchiveCensus:
+        prefix = Run(app, "", State.LAUNCHING, 0).archive_prefix
+        return ArchiveCensus(self._s3, self._settings.names.of(BUCKET_ARCHIVE), prefix)
+
+    def _say(self, about: str, text: str, level: int = logging.INFO) -> None:
+        """Log what keeps customers waiting when it changes, not at every tick."""
+        if self._said.get(about) != text:
+            self._said[about] = text
+            log.log(level, text, extra={"app": about} if about else {})
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,69 @@
+"""Settings of the recommender-trigger, beside those that every service has."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from kinstream.settings import CoreSettings
+from recommender_trigger.domain.trigger import Policy
+
+
+class TriggerSettings(CoreSettings):
+    """Environment variables `KINSTREAM_...`."""
+
+    model_config = ConfigDict(populate_by_name=True)  # type: ignore[assignment]
+
+    launcher: Literal["local", "emr"] = "local"
+    """Where Spark runs: on this machine, or on a transient EMR cluster."""
+    java_home: Path | None = None
+    """Java 17 for the local launcher, where it is neither in JAVA_HOME nor on the PATH."""
+
+    training_tick_seconds: float = Field(10.0, gt=0)
+    """How often the scheduler looks at who is due."""
+    training_poll_seconds: float = Field(5.0, gt=0)
+    """How often it looks at a run under way."""
+    training_lease_seconds: float = Field(90.0, ge=1)
+    """How long after a trigger's death another one takes its run over."""
+    training_max_run_seconds: float = Field(3 * 3600.0, gt=0)
+    """A run that takes longer is ended and counts as failed."""
+    training_max_parallel_runs: int = Field(1, ge=1)
+    """Runs of different apps at once; an app has one at a time."""
+
+    training_min_due_customers: int = Field(25, ge=1)
+    training_max_wait_seconds: float = Field(3600.0, ge=0)
+    """Fewer due customers than that start a run as well once the oldest has waited so long."""
+    training_settle_seconds: float = Field(30.0, ge=0)
+    """A due customer joins a run after this long, by when the archive holds what made it due."""
+    training_min_interval_seconds: float = Field(600.0, ge=0)
+    training_backoff_seconds: float = Field(60.0, gt=0)
+    training_max_backoff_seconds: float = Field(6 * 3600.0, gt=0)
+    training_min_archived_events: int = Field(1_000, ge=0)
+    training_min_archived_customers: int = Field(25, ge=0)
+    """Customers with two or more events in the archive."""
+
+    training_seed: int = 1
+    training_min_warm_users: int = Field(50, ge=1)
+    """With fewer customers to judge a model by, it is not published."""
+    training_driver_memory: str = Field("1g", pattern=r"^[1-9][0-9]*[mg]$")
+    training_local_cores: int | None = Field(None, ge=1)
+    """Cores of the local launcher; all of the machine's where it is not set."""
+
+    due_threshold_events: int = Field(
+        100, ge=1, validation_alias="KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS"
+    )
+    """The `activity` processor's own threshold: who is past it again after a run stays due."""
+
+    @property
+    def policy(self) -> Policy:
+        """When a run is launched."""
+        return Policy(
+            min_due_customers=self.training_min_due_customers,
+            max_wait_ms=int(self.training_max_wait_seconds * 1000),
+            settle_ms=int(self.training_settle_seconds * 1000),
+            min_interval_ms=int(self.training_min_interval_seconds * 1000),
+            backoff_ms=int(self.training_backoff_seconds * 1000),
+            max_backoff_ms=int(self.training_max_backoff_seconds * 1000),
+            min_archived_events=self.training_min_archived_events,
+            min_archived_customers=self.training_min_archived_customers,
+        )

@@ -1,0 +1,390 @@
+"""Uploads through the API, S3, SQS and the real media-worker process, on an emulator over HTTP."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import httpx
+import psutil
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from ingest_api.auth import Authenticator
+from ingest_api.errors import ApiError
+from ingest_api.routes.media import media_router
+from kinstream.aws import blocking_client
+from kinstream.catalog import migrate, open_catalog
+from kinstream.catalog.limits import MediaSettings
+from kinstream.registry import ApiKey, create_key
+from kinstream.resources import DEAD_LETTER_SUFFIX, QUEUE_MEDIA, QUEUE_UPLOADS
+from kinstream_devkit.provision import provision
+from kinstream_devkit.sample_media import write_phone_video, write_photo
+from tests.support.media_samples import (
+    needs_real_media,
+    real_media,
+    traces_of_place,
+    write_corrupt_video,
+    write_slow_video,
+    write_text_as_video,
+)
+from tests.support.ministack import ministack
+
+FINAL = ("ready", "failed")
+
+
+class MediaStack:
+    """One deployment on an emulator: the routes, the catalog, and a worker process to start and kill."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self.settings = MediaSettings(
+            name_prefix=f"t{uuid.uuid4().hex[:12]}",
+            aws_endpoint_url=endpoint,
+            catalog_url=f"sqlite:///{folder}/catalog.sqlite3",
+        )
+        self._folder = folder
+        migrate(self.settings.catalog_url.get_secret_value())
+        provision(self.settings, [])
+        self.catalog = open_catalog(self.settings.catalog_url.get_secret_value())
+        self.s3 = blocking_client("s3", self.settings)
+        self.sqs = blocking_client("sqs", self.settings)
+        self.write_key, _ = create_key("demo", "write")
+        self.secret_key, _ = create_key("demo", "secret")
+        self.foreign_key, _ = create_key("other", "secret")
+        self._server = uvicorn.Server(uvicorn.Config(self._app(), port=0, log_level="warning", ws="none"))
+        self._serving = threading.Thread(target=self._server.run)
+        self._serving.start()
+        until(lambda: self._server.started, 10, "the API to start")
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.api = httpx.Client(base_url=f"http://127.0.0.1:{port}")
+
+    def _app(self) -> FastAPI:
+        async def known(_: ApiKey) -> bool:
+            return True
+
+        app = FastAPI()
+        app.include_router(media_router(self.catalog, self.s3, self.settings, Authenticator(known)))
+
+        @app.exception_handler(ApiError)
+        def _(_request: Request, error: ApiError) -> JSONResponse:
+            return JSONResponse(error.body, error.status)
+
+        return app
+
+    @property
+    def work_dir(self) -> Path:
+        return self._folder / "work"
+
+    def start_worker(self, **extra: str) -> subprocess.Popen[bytes]:
+        ready = self._folder / f"ready-{uuid.uuid4().hex}"
+        log = self._folder / "worker.log"
+        with log.open("ab") as sink:
+            process = self._spawn(ready, sink, extra)
+        until(lambda: ready.exists() or process.poll() is not None, 30, "the worker to start")
+        assert process.poll() is None, log.read_text()[-3000:]
+        return process
+
+    def _spawn(self, ready: Path, sink: IO[bytes], extra: dict[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from media_worker.main import main; main()"],
+            env=os.environ
+            | {
+                "KINSTREAM_NAME_PREFIX": self.settings.name_prefix,
+                "KINSTREAM_AWS_ENDPOINT_URL": str(self.settings.aws_endpoint_url),
+                "KINSTREAM_CATALOG_URL": self.settings.catalog_url.get_secret_value(),
+                "KINSTREAM_READY_FILE": str(ready),
+                "KINSTREAM_MEDIA_WORK_DIR": str(self.work_dir),
+            }
+            | extra,
+            cwd=self._folder,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+
+    @contextmanager
+    def worker(self, **extra: str) -> Iterator[subprocess.Popen[bytes]]:
+        process = self.start_worker(**extra)
+        try:
+            yield process
+        finally:
+            end(process)
+
+    def declare(
+        self, content_type: str, size: int, customer_id: str = "fam-1", **more: object
+    ) -> httpx.Response:
+        body = {"customer_id": customer_id, "content_type": content_type, "bytes": size} | more
+        return self.api.post("/v1/media", json=body, headers=bearer(self.write_key))
+
+    def upload(self, path: Path, content_type: str, **more: object) -> str:
+        """Declare and send a file the way a client does; its media id."""
+        declared = self.declare(content_type, path.stat().st_size, **more).json()
+        sent = httpx.post(
+            declared["upload"]["url"],
+            data=declared["upload"]["fields"],
+            files={"file": (path.name, path.read_bytes())},
+        )
+        assert sent.is_success, sent.text
+        return declared["media_id"]
+
+    def read(self, media_id: str) -> dict:
+        return self.api.get(f"/v1/media/{media_id}", headers=bearer(self.secret_key)).json()
+
+    def wait(self, media_id: str, *states: str, seconds: float = 60) -> dict:
+        until(lambda: self.read(media_id)["state"] in states, seconds, f"{media_id} to be {states}")
+        return self.read(media_id)
+
+    def depth(self, name: str) -> int:
+        """Messages in a queue, visible and not."""
+        url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return sum(int(found[name]) for name in names)
+
+    def wait_until_idle(self) -> None:
+        names = [self.settings.names.of(name) for name in (QUEUE_UPLOADS, QUEUE_MEDIA)]
+        until(lambda: not any(map(self.depth, names)), 60, "the queues to be empty")
+
+    def close(self) -> None:
+        self.api.close()
+        self._server.should_exit = True
+        self._serving.join()
+        self.catalog.close()
+        self.s3.close()
+        self.sqs.close()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.05)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def stack(tmp_path: Path, endpoint: str) -> Iterator[MediaStack]:
+    made = MediaStack(tmp_path, endpoint)
+    yield made
+    made.close()
+
+
+def test_phone_video_and_photo_become_renditions_without_a_place(stack: MediaStack, tmp_path: Path) -> None:
+    clip, photo = tmp_path / "clip.3gp", tmp_path / "photo.jpg"
+    write_phone_video(clip, seconds=2, turned=90)
+    write_photo(photo, 900, 1600, orientation=6)
+    with stack.worker():
+        clip_id = stack.upload(clip, "video/3gpp")
+        photo_id = stack.upload(photo, "image/jpeg")
+        video, image = stack.wait(clip_id, *FINAL), stack.wait(photo_id, *FINAL)
+        stack.wait_until_idle()
+
+    assert (video["state"], video["progress"], video["reason"]) == ("ready", 100, None)
+    sizes = {made["name"]: (made["width"], made["height"]) for made in video["renditions"]}
+    assert sizes == {"video": (288, 352), "poster": (288, 384)}
+    sizes = {made["name"]: (made["width"], made["height"]) for made in image["renditions"]}
+    assert sizes == {"image-1280": (720, 1280), "image-640": (360, 640), "image-256": (144, 256)}
+    for made in [*video["renditions"], *image["renditions"]]:
+        fetched = httpx.get(made["url"])
+        assert fetched.status_code == 200
+        assert fetched.headers["content-type"] == made["content_type"]
+        assert len(fetched.content) == made["bytes"]
+        assert traces_of_place(fetched.content) == []
+    assert list(stack.work_dir.iterdir()) == []
+
+
+def test_bad_files_fail_with_a_reason_and_leave_their_neighbours_alone(
+    stack: MediaStack, tmp_path: Path
+) -> None:
+    text, broken, good = tmp_path / "text.3gp", tmp_path / "corrupt.3gp", tmp_path / "good.jpg"
+    write_text_as_video(text)
+    write_corrupt_video(broken)
+    write_photo(good, 320, 200, orientation=1)
+    with stack.worker():
+        ids = [stack.upload(path, "video/3gpp") for path in (text, broken)]
+        ids += [stack.upload(good, "image/jpeg"), stack.upload(good, "video/mp4")]
+        ends = [stack.wait(media_id, *FINAL) for media_id in ids]
+        stack.wait_until_idle()
+
+    assert [item["state"] for item in ends] == ["failed", "ready", "ready", "failed"]
+    assert "no media file" in ends[0]["reason"]
+    assert "declared as video, but the file is a photo" in ends[3]["reason"]
+    assert stack.depth(stack.settings.names.of(QUEUE_MEDIA) + DEAD_LETTER_SUFFIX) == 0
+
+
+@needs_real_media()
+def test_real_files_all_come_to_an_end(stack: MediaStack) -> None:
+    kinds = {"video": "video/3gpp", "image": "image/jpeg", "hostile": None}
+    with stack.worker():
+        ids = {}
+        for folder, content_type in kinds.items():
+            for path in real_media(folder):
+                guessed = "image/jpeg" if path.suffix in (".jpg", ".png") else "video/mp4"
+                ids[path.name] = folder, stack.upload(path, content_type or guessed)
+        ends = {name: (folder, stack.wait(media_id, *FINAL)) for name, (folder, media_id) in ids.items()}
+        stack.wait_until_idle()
+
+    assert [
+        name for name, (folder, item) in ends.items() if folder != "hostile" and item["state"] != "ready"
+    ] == []
+    hostile = {name: item["state"] for name, (folder, item) in ends.items() if folder == "hostile"}
+    assert [name for name, state in hostile.items() if state == "ready"] == ["ex_image01551.jpg"]
+    for _, item in ends.values():
+        for made in item["renditions"]:
+            assert traces_of_place(httpx.get(made["url"]).content) == []
+
+
+def test_killed_child_and_killed_worker_lose_nothing(stack: MediaStack, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.3gp"
+    write_slow_video(slow)
+    process = stack.start_worker()
+    try:
+        media_id = stack.upload(slow, "video/3gpp")
+        stack.wait(media_id, "processing")
+        busy = next(int(folder.name.split("-")[1]) for folder in waiting_for(stack.work_dir))
+        os.kill(busy, signal.SIGKILL)
+        stack.wait(media_id, "processing")
+        until(lambda: stack.catalog.get("demo", media_id).attempt == 2, 40, "a second try")
+
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert alive == []
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    with stack.worker():
+        item = stack.wait(media_id, *FINAL)
+        stack.wait_until_idle()
+
+    assert item["state"] == "ready"
+    assert stack.catalog.get("demo", media_id).attempt == 3
+    assert list(stack.work_dir.iterdir()) == []
+
+
+def waiting_for(root: Path) -> list[Path]:
+    until(lambda: root.is_dir() and any(root.iterdir()), 10, "work to begin")
+    return list(root.iterdir())
+
+
+def test_work_under_way_at_sigterm_goes_back_and_is_done_by_the_next_worker(
+    stack: MediaStack, tmp_path: Path
+) -> None:
+    slow = tmp_path / "slow.3gp"
+    write_slow_video(slow)
+    with stack.worker(KINSTREAM_SHUTDOWN_GRACE_SECONDS="3.5"):
+        media_id = stack.upload(slow, "video/3gpp")
+        stack.wait(media_id, "processing")
+    with stack.worker():
+        assert stack.wait(media_id, *FINAL)["state"] == "ready"
+
+
+def test_emulator_that_goes_away_and_comes_back_loses_nothing(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    clip = tmp_path / "clip.3gp"
+    write_phone_video(clip, seconds=1)
+    with ministack(state) as url:
+        stack = MediaStack(tmp_path, url)
+        process = stack.start_worker()
+        first = stack.upload(clip, "video/3gpp")
+        stack.wait(first, *FINAL)
+        waiting = stack.upload(clip, "video/3gpp")
+    try:
+        time.sleep(11)
+        assert process.poll() is None
+        with ministack(state, port=int(url.rpartition(":")[2])):
+            last = stack.upload(clip, "video/3gpp")
+            assert stack.wait(waiting, *FINAL, seconds=90)["state"] == "ready"
+            assert stack.wait(last, *FINAL)["state"] == "ready"
+            end(process)
+            assert process.returncode == 0
+    finally:
+        end(process)
+        stack.close()
+
+
+def test_notification_told_twice_is_processed_once(stack: MediaStack, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    write_photo(photo, 320, 200, orientation=1)
+    uploads = stack.sqs.get_queue_url(QueueName=stack.settings.names.of(QUEUE_UPLOADS))["QueueUrl"]
+    media_id = stack.upload(photo, "image/jpeg")
+    told = stack.sqs.receive_message(QueueUrl=uploads, WaitTimeSeconds=5, VisibilityTimeout=0)["Messages"][0]
+    for _ in range(5):
+        stack.sqs.send_message(QueueUrl=uploads, MessageBody=told["Body"])
+    stack.sqs.send_message(QueueUrl=uploads, MessageBody='{"Event": "s3:TestEvent"}')
+    with stack.worker():
+        stack.wait(media_id, "ready")
+        stack.wait_until_idle()
+
+    assert stack.catalog.get("demo", media_id).attempt == 1
+
+
+def test_only_the_app_itself_sees_its_media(stack: MediaStack) -> None:
+    media_id = stack.declare("image/jpeg", 10).json()["media_id"]
+
+    assert stack.read(media_id)["state"] == "declared"
+    for key, status in ((stack.foreign_key, 404), (stack.write_key, 403)):
+        assert stack.api.get(f"/v1/media/{media_id}", headers=bearer(key)).status_code == status
+    listed = stack.api.get("/v1/media", params={"customer_id": "fam-1"}, headers=bearer(stack.foreign_key))
+    assert listed.json() == {"media": [], "next": None}
+
+
+def test_pages_show_each_item_once_newest_first(stack: MediaStack) -> None:
+    ids = [stack.declare("image/jpeg", 10).json()["media_id"] for _ in range(5)]
+    stack.declare("image/jpeg", 10, customer_id="fam-2")
+    seen, cursor = [], None
+    while True:
+        params = {"customer_id": "fam-1", "limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = stack.api.get("/v1/media", params=params, headers=bearer(stack.secret_key)).json()
+        seen += [item["media_id"] for item in page["media"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+
+    assert sorted(seen) == sorted(ids)
+    times = [stack.read(media_id)["created_at"] for media_id in seen]
+    assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"content_type": "text/plain"}, 422),
+        ({"content_type": 'image/png"]'}, 422),
+        ({"bytes": 0}, 422),
+        ({"bytes": 65 * 1024**2}, 413),
+        ({"customer_id": ""}, 422),
+        ({"kind": "hologram"}, 422),
+        ({"colour": "red"}, 422),
+    ],
+)
+def test_declaration_that_cannot_be_is_refused(stack: MediaStack, change: dict, status: int) -> None:
+    body = {"customer_id": "fam-1", "content_type": "image/png", "bytes": 10} | change
+    assert stack.api.post("/v1/media", json=body, headers=bearer(stack.write_key)).status_code == status
+
+
+def test_cursor_that_is_none_is_refused(stack: MediaStack) -> None:
+    params = {"customer_id": "fam-1", "cursor": "nonsense"}
+    answer = stack.api.get("/v1/media", params=params, headers=bearer(stack.secret_key))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")
