@@ -8,6 +8,15 @@ from pydantic import SecretStr
 
 from kinstream.settings import CoreSettings
 from tests.support.ministack import ministack
+from tests.support.stack import stack as stack  # noqa: PLC0414 - a fixture is found by its name here
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share the whole stack go to one pytest worker: two stacks on two cores help nobody."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Uploads through the API, S3, SQS and the real media-worker process, on an emulator over HTTP."""
 
+import json
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from kinstream.aws import blocking_client
 from kinstream.catalog import migrate, open_catalog
 from kinstream.catalog.limits import MediaSettings
 from kinstream.registry import ApiKey, create_key
-from kinstream.resources import DEAD_LETTER_SUFFIX, QUEUE_MEDIA, QUEUE_UPLOADS
+from kinstream.resources import BUCKET_DERIVED, DEAD_LETTER_SUFFIX, QUEUE_MEDIA, QUEUE_UPLOADS
 from kinstream_devkit.provision import provision
 from kinstream_devkit.sample_media import write_phone_video, write_photo
 from tests.support.media_samples import (
@@ -338,6 +339,25 @@ def test_notification_told_twice_is_processed_once(stack: MediaStack, tmp_path: 
         stack.wait_until_idle()
 
     assert stack.catalog.get("demo", media_id).attempt == 1
+
+
+def test_item_tried_too_often_fails_with_the_reason_and_its_message_is_kept(
+    stack: MediaStack, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    write_photo(photo, 320, 200, orientation=1)
+    names = stack.settings.names
+    media_queue = stack.sqs.get_queue_url(QueueName=names.of(QUEUE_MEDIA))["QueueUrl"]
+    dead_letters = names.of(QUEUE_MEDIA) + DEAD_LETTER_SUFFIX
+    redrive = {"deadLetterTargetArn": names.queue_arn(dead_letters), "maxReceiveCount": 1}
+    stack.sqs.set_queue_attributes(QueueUrl=media_queue, Attributes={"RedrivePolicy": json.dumps(redrive)})
+    stack.s3.delete_bucket(Bucket=names.of(BUCKET_DERIVED))
+    with stack.worker(KINSTREAM_MEDIA_MAX_RECEIVES="1"):
+        item = stack.wait(stack.upload(photo, "image/jpeg"), *FINAL)
+        until(lambda: stack.depth(dead_letters) == 1, 30, "the dead letter")
+
+    assert item["state"] == "failed"
+    assert item["reason"].startswith("tried once: ")
 
 
 def test_only_the_app_itself_sees_its_media(stack: MediaStack) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from kinstream import keys
+from kinstream.aws import AwsClients
 from kinstream.errors import PermanentError
 from kinstream.settings import CoreSettings
 from recommender_trigger.domain.runs import DueCustomer, Run, State, new_run_id
 from recommender_trigger.launchers.base import Progress, Status
+from recommender_trigger.launchers.emr import EmrLauncher
 from recommender_trigger.launchers.java import find_java_home
 from recommender_trigger.launchers.local import LocalLauncher
 from recommender_trigger.publish import Publisher
@@ -300,6 +302,27 @@ async def test_trigger_that_stops_before_it_launched_leaves_that_to_the_next(sta
     assert await stand.pointer() == launcher.launched[0]
 
 
+async def test_cluster_is_asked_for_as_emr_takes_it_and_is_found_again_by_its_run(stand: Bench):
+    settings = stand.settings.model_copy(update={"emr_subnet_ids": "subnet-1, subnet-2"})
+    async with AwsClients(settings) as aws:
+        emr = await aws.open("emr")
+        launcher = EmrLauncher(emr, stand.clients["s3"], settings)
+        assert await launcher.unavailable() is None
+        run = Run(APP, new_run_id(stand.clock.now_ms), State.LAUNCHING, stand.clock.now_ms)
+        assert await launcher.find(run) is None
+        handle = await launcher.launch(run)
+        assert await launcher.find(run) == handle
+        run = run.advanced(State.RUNNING, handle=handle)
+        cluster = (await emr.describe_cluster(ClusterId=handle))["Cluster"]
+        assert cluster["AutoTerminate"]
+        assert not cluster["TerminationProtected"]
+        # The emulator runs nothing and says at once that all is done; the manifest decides then.
+        assert (await launcher.status(run)).progress is Progress.SUCCEEDED
+        publisher = Publisher(stand.clients["dynamodb"], stand.clients["s3"], stand.names, stand.store())
+        with pytest.raises(PermanentError, match=r"manifest\.json is missing"):
+            await publisher.publish(run, stand.clock.now_ms)
+
+
 async def _needs_java() -> None:
     pytest.importorskip("pyspark", reason="pyspark is not installed")
     if await find_java_home(None) is None:
@@ -310,7 +333,7 @@ async def _needs_java() -> None:
 async def test_spark_learns_tastes_that_beat_what_is_popular_and_its_lists_are_served(settings: CoreSettings):
     await _needs_java()
     async with bench(settings, training_local_cores=2, training_max_run_seconds=10**6) as stand:
-        await stand.fill_archive(customers=120, per_customer=40, contents=120)
+        await stand.fill_archive(customers=120, per_customer=40, contents=320)
         await stand.make_due("fam-0000", "fam-0001")
         launcher = LocalLauncher(stand.clients["s3"], stand.settings)
         await _serve(stand.scheduler(launcher))

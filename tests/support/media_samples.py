@@ -87,14 +87,14 @@ def write_h264(path: Path, *, turned: int = 0, size: tuple[int, int] = (320, 240
         container.mux(audio.encode(None))
 
 
-def write_slow_video(path: Path, frames: int = 240) -> None:
+def write_slow_video(path: Path, frames: int = 60) -> None:
     """Pictures of noise, which take seconds to encode: time enough to kill who does it."""
     noise = [Image.effect_noise((1280, 720), 90 + number).convert("RGB") for number in range(4)]
     with av.open(str(path), "w", format="3gp") as container:
         video = container.add_stream("mpeg4", rate=15)
         assert isinstance(video, VideoStream)
         video.width, video.height, video.pix_fmt = 1280, 720, "yuv420p"
-        video.codec_context.bit_rate = 4_000_000
+        video.codec_context.bit_rate = 1_000_000
         for number in range(frames):
             frame = VideoFrame.from_image(noise[number % 4]).reformat(format="yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, 15)

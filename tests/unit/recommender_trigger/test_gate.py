@@ -16,14 +16,14 @@ def test_model_better_than_trending_is_published():
     assert _gate(50, 0.2, 0.1)[0]
 
 
-def test_model_a_hair_below_trending_is_published():
-    assert _gate(50, 0.098, 0.1)[0]
+def test_model_that_only_equals_trending_is_not_published():
+    assert not _gate(50, 0.1, 0.1)[0]
 
 
 def test_model_worse_than_trending_is_not_published_and_the_reason_names_both_figures():
-    published, reason = _gate(50, 0.097, 0.1)
+    published, reason = _gate(50, 0.099, 0.1)
     assert not published
-    assert "0.0970" in reason
+    assert "0.0990" in reason
     assert "0.1000" in reason
 
 

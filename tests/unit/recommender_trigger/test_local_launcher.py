@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kinstream.settings import CoreSettings
-from recommender_trigger.launchers import java, leash
+from recommender_trigger.launchers import java, leash, local
 from recommender_trigger.launchers.local import LocalLauncher, last_error
 from recommender_trigger.settings import TriggerSettings
 
@@ -49,6 +49,19 @@ def test_settings_are_read_under_the_prefix_and_share_the_threshold(monkeypatch:
     assert settings.policy.min_due_customers == 3
     assert settings.due_threshold_events == 7
     assert isinstance(settings, CoreSettings)
+
+
+def test_files_of_a_killed_process_are_removed_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f"kinstream-training-{dead.pid}-x").mkdir()
+    (tmp_path / f"kinstream-training-{os.getpid()}-x").mkdir()
+    local._new_folder()
+    left = {path.name.rpartition("-")[0] for path in tmp_path.iterdir()}
+    assert left == {f"kinstream-training-{os.getpid()}"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")

@@ -58,6 +58,7 @@ class DataDir:
         self.emulator = self.root / "emulator"
         self.redis = self.root / "redis"
         self.logs = self.root / "logs"
+        self.media_work = self.root / "media"
         self.run = self.root / "run"
         self.catalog = self.root / "catalog.sqlite3"
         self.credentials = self.root / "credentials.json"
@@ -71,7 +72,7 @@ class DataDir:
         """Make the folders; PermanentError where that is not allowed."""
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (self.emulator, self.redis, self.logs, self.run):
+            for folder in (self.emulator, self.redis, self.logs, self.media_work, self.run):
                 folder.mkdir(mode=0o700, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass

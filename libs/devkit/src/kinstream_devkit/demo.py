@@ -3,10 +3,12 @@
 import asyncio
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kinstream.errors import KinstreamError
 from kinstream.settings import CoreSettings
 from kinstream_devkit.demo_client import DemoClient
 from kinstream_devkit.demo_drive import Job, drive
@@ -58,7 +60,8 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions, show: Show) -> Findings:
     """All of it. Whatever was started is stopped again, however it ends."""
-    folder = Path(tempfile.mkdtemp(prefix="kinstream-demo-"))
+    folder, keep = Path(tempfile.mkdtemp(prefix="kinstream-demo-")), options.keep
+    started = time.monotonic()
     try:
         with show.step("making the input"):
             job = _job(options, folder, datetime.now(UTC))
@@ -66,12 +69,16 @@ def run_demo(options: DemoOptions, show: Show) -> Findings:
             findings = asyncio.run(_against(options.target, job, show))
         else:
             findings = _on_own_stack(job, show, folder / "stack")
+    except KinstreamError:
+        # Its logs are what the error's reader wants to see next.
+        keep = True
+        raise
     finally:
-        if options.keep:
+        if keep:
             show.say(f"kept: {folder} (look at it with `kinstream up --data-dir {folder / 'stack'}`)")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    findings.timings = dict(show.timings)
+    findings.timings = show.timings | {"in all": time.monotonic() - started}
     return findings
 
 

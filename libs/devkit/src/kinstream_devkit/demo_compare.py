@@ -14,6 +14,8 @@ VIEWERS_TOLERANCE = 0.25
 VIEWERS_TOLERANCE_LEAST = 3
 """Unique viewers are an estimate from a sketch: within a quarter, or three."""
 
+_PAGE = 1_000
+
 Values = dict[str, Any]
 
 
@@ -39,8 +41,8 @@ async def compare_sessions(client: DemoClient, truth: Truth) -> Comparison:
     """Sessions of every customer: start, end, count, activities and contents, exact."""
 
     async def read(customer: str) -> list[Values]:
-        path = customer_path(customer, "sessions")
-        return [session async for session in client.pages(path, "sessions", **_range(truth))]
+        path, whole = customer_path(customer, "sessions"), _range(truth.sessions.get(customer, []))
+        return [answer async for answer in client.pages(path, "sessions", limit=_PAGE, **whole)]
 
     answers = await each(truth.by_type, read)
     found = {
@@ -60,17 +62,12 @@ async def compare_sessions(client: DemoClient, truth: Truth) -> Comparison:
     return Comparison("sessions", len(expected), differences)
 
 
-def _range(truth: Truth) -> dict[str, str]:
-    times = [
-        moment
-        for sessions in truth.sessions.values()
-        for session in sessions
-        for moment in (session.started_at, session.ended_at)
-    ]
+def _range(sessions: Iterable[Session]) -> dict[str, str]:
+    """A range that holds these sessions, and a day more on both sides for any that should not be there."""
+    times = [moment for session in sessions for moment in (session.started_at, session.ended_at)]
     if not times:
         return {}
-    # A little wider than needed: whether the ends themselves belong to the range is not the point here.
-    margin = timedelta(seconds=1)
+    margin = timedelta(days=1)
     return {"from": text_of_time(min(times) - margin), "to": text_of_time(max(times) + margin)}
 
 

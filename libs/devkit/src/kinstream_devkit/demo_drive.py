@@ -18,6 +18,7 @@ from kinstream_devkit.reference import PASSIVE, Event, Truth, content_of, truth_
 from kinstream_devkit.reference_alerts import Alert, alerts_of
 
 _LISTS = 16
+_KEEN_STORIES = 10
 _FEW_SESSIONS, _MANY_SESSIONS = 4, 12
 
 
@@ -55,10 +56,11 @@ async def drive(client: DemoClient, job: Job, show: Show) -> Findings:
     # Of a stranger's file the API says what is good; of our own input we know.
     taken = job.workload.accepted if job.is_generated else [d.event for d in sent.deliveries]
     wanted = await asyncio.to_thread(_wanted, taken, job.workload)
+    processed = asyncio.Event()
     media, recommendations, comparisons = await asyncio.gather(
         _media(client, job, show),
-        _recommend(client, job, wanted, show),
-        _process_and_compare(client, wanted, show),
+        _recommend(client, job, wanted, show, processed),
+        _process_and_compare(client, wanted, show, processed),
     )
     if job.is_generated:
         flawed = len(deliveries) - len(job.workload.accepted)
@@ -81,10 +83,14 @@ def _wanted(taken: list[Event], workload: Workload) -> _Wanted:
     return _Wanted(truth_of(taken), alerts_of(taken, workload.places), viewed)
 
 
-async def _process_and_compare(client: DemoClient, wanted: _Wanted, show: Show) -> list[Comparison]:
+async def _process_and_compare(
+    client: DemoClient, wanted: _Wanted, show: Show, processed: asyncio.Event
+) -> list[Comparison]:
+    """`processed` is set when nothing more is waited for: what is trending can be asked from then on."""
     truth = wanted.truth
     with show.step("waiting until all is counted", truth.events) as step:
         done = await wait_until_processed(client, truth, wanted.alerts, step.reach)
+    processed.set()
     if not done:
         show.say("[yellow]nothing has moved for a while; comparing what is there[/yellow]")
     trackers = [customer for customer, kinds in truth.by_type.items() if PASSIVE & kinds.keys()]
@@ -104,11 +110,16 @@ async def _media(client: DemoClient, job: Job, show: Show) -> list[MediaResult]:
         return await send_media(client, job.media)
 
 
-async def _recommend(client: DemoClient, job: Job, wanted: _Wanted, show: Show) -> Recommendations:
-    customers = _spread(sorted(wanted.viewed), _LISTS)
+async def _recommend(
+    client: DemoClient, job: Job, wanted: _Wanted, show: Show, processed: asyncio.Event
+) -> Recommendations:
+    # Who has told little about himself gets what everybody likes: nothing to look at.
+    keen = [customer for customer, stories in wanted.viewed.items() if len(set(stories)) >= _KEEN_STORIES]
+    customers = _spread(sorted(keen or wanted.viewed), _LISTS)
     if not customers:
         return Recommendations()
     if job.no_model is not None:
+        await processed.wait()
         return await ask_once(client, customers, job.no_model)
     with show.step("training recommendations"):
         return await wait_for_model(client, customers)
@@ -139,7 +150,7 @@ def _findings(
         comparisons=comparisons,
         showcase=showcase,
         sessions=wanted.truth.sessions.get(showcase, []),
-        alerts=wanted.alerts,
+        alerts=dict(sorted(wanted.alerts.items(), key=lambda named: named[1][0].raised_at)),
         people={(p.customer_id, p.person_id): p.name for p in job.workload.people},
         media=media,
         recommendations=recommendations,

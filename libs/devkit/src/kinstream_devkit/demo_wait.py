@@ -9,8 +9,8 @@ from kinstream_devkit.demo_client import DemoClient, content_path, customer_path
 from kinstream_devkit.reference import Truth
 from kinstream_devkit.reference_alerts import Alert
 
-_POLL_SECONDS = 0.5
-_READ_AT_ONCE = 64
+_POLL_SECONDS = 1.0
+_LEAST_AT_ONCE, _MOST_AT_ONCE = 8, 128
 PATIENCE_SECONDS = 60.0
 """So long nothing may change before the demo stops waiting and compares what is there."""
 
@@ -25,26 +25,28 @@ async def settle(
 ) -> bool:
     """Poll until every key shows at least what is expected; False when nothing moved for too long.
 
-    Only keys that still lack something are read again, and a few of them at a time.
+    A few keys a second are asked for while the work is under way, so that asking does not slow it; more
+    as soon as they turn out to be complete.
     """
     found = dict.fromkeys(expected, 0)
     lacking = [key for key, count in expected.items() if count > 0]
+    at_once = _LEAST_AT_ONCE
     moved_at = time.monotonic()
     while lacking:
         before = sum(found.values())
-        found |= await each(lacking[:_READ_AT_ONCE], read)
-        # Those that were read and still lack something go to the end of the row.
-        lacking = lacking[_READ_AT_ONCE:] + [
-            key for key in lacking[:_READ_AT_ONCE] if found[key] < expected[key]
-        ]
+        asked, rest = lacking[:at_once], lacking[at_once:]
+        found |= await each(asked, read)
+        short = [key for key in asked if found[key] < expected[key]]
+        lacking = [*rest, *short]
         total = sum(found.values())
         on_progress(total)
         if total != before:
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > patience_seconds:
             return False
-        else:
-            await asyncio.sleep(_POLL_SECONDS)
+        at_once = _LEAST_AT_ONCE if short else min(at_once * 2, _MOST_AT_ONCE)
+        if short:
+            await asyncio.sleep(min(_POLL_SECONDS, patience_seconds))
     return True
 
 

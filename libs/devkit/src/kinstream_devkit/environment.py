@@ -21,14 +21,21 @@ EMULATOR = "ministack"
 REDIS = "redis"
 
 _SERVICES_RANK, _REDIS_RANK, _EMULATOR_RANK = range(3)
-_SERVICE_STOP_SECONDS = 6.0
+_SERVICE_STOP_SECONDS = 5.5
 _REDIS_STOP_SECONDS = 1.0
 # Killed earlier, it would lose what it holds: this one is given the time that it takes to write it.
 _EMULATOR_STOP_SECONDS = 30.0
 
 LAPTOP_DEFAULTS: Mapping[str, str] = {
     "KINSTREAM_LAUNCHER": "local",
+    # Small files soon, and a training run soon after a few people have done a little.
     "KINSTREAM_ARCHIVE_LINGER_SECONDS": "3",
+    "KINSTREAM_TRAINING_TICK_SECONDS": "2",
+    "KINSTREAM_TRAINING_POLL_SECONDS": "1",
+    "KINSTREAM_TRAINING_SETTLE_SECONDS": "10",
+    "KINSTREAM_TRAINING_MAX_WAIT_SECONDS": "60",
+    "KINSTREAM_TRAINING_MIN_INTERVAL_SECONDS": "60",
+    "KINSTREAM_TRAINING_BACKOFF_SECONDS": "20",
     "KINSTREAM_SHUTDOWN_GRACE_SECONDS": "4",
 }
 """What suits a laptop better than the services' own defaults, unless the user says otherwise."""
@@ -68,6 +75,7 @@ def service_environment(data: DataDir, ports: Ports, user: Mapping[str, str]) ->
     kept = {
         "KINSTREAM_CATALOG_URL": f"sqlite:///{data.catalog}",
         "KINSTREAM_LEDGER_HASH_KEY": data.ledger_hash_key(),
+        "KINSTREAM_MEDIA_WORK_DIR": str(data.media_work),
     }
     return {
         "PYTHONUNBUFFERED": "1",

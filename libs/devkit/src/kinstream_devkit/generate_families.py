@@ -1,6 +1,7 @@
 """Who lives in the generated world: stories by theme, families with tastes, devices and people."""
 
 import random
+import re
 from dataclasses import dataclass
 
 _NOUNS = {
@@ -20,6 +21,9 @@ _SURNAMES = (
 _KIDS = ("Mia", "Leo", "Nora", "Elias", "Yuki", "Amara", "Theo", "Lina")
 _GUARDIANS = ("Alex", "Robin", "Sam", "Kim", "Jo", "Chris")
 _DEVICES = ("ipad", "phone", "desktop")
+
+_TAG = re.compile(r"-\d{12}$")
+"""What `renamed` in generate.py puts at the end of a name."""
 
 THEMES = tuple(_NOUNS)
 FAVOURITE_SHARE = 0.85
@@ -59,7 +63,7 @@ def title_of(content_id: str) -> str:
     """`The sleepy fox` of `story-the-sleepy-fox`; other ids as they are."""
     if not content_id.startswith("story-"):
         return content_id
-    return content_id.removeprefix("story-").replace("-", " ").capitalize()
+    return _TAG.sub("", content_id).removeprefix("story-").replace("-", " ").capitalize()
 
 
 def make_families(rng: random.Random, count: int) -> list[Family]:

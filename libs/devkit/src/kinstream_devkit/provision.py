@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -34,8 +35,12 @@ def provision(settings: CoreSettings, processors: Sequence[ProcessorQueue]) -> N
     Safe to repeat, and to interrupt and repeat: nothing that exists is emptied or removed.
     """
     resources = describe(settings.names, processors)
-    clients = {name: blocking_client(name, settings) for name in ("sns", "sqs", "dynamodb", "s3")}
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ExitStack() as opened, ThreadPoolExecutor(_THREADS) as pool:
+        # Closed afterwards: an emulator that stops waits for connections that are left open.
+        clients = {
+            name: opened.enter_context(closing(blocking_client(name, settings)))
+            for name in ("sns", "sqs", "dynamodb", "s3")
+        }
         # What is subscribed or notified must exist before what refers to it.
         for wave in (_first_wave(resources, clients), _second_wave(resources, clients)):
             for done in [pool.submit(step) for step in wave]:
@@ -43,8 +48,6 @@ def provision(settings: CoreSettings, processors: Sequence[ProcessorQueue]) -> N
 
 
 def _first_wave(resources: Resources, clients: dict[str, Any]) -> Iterator[Step]:
-    for topic in resources.topics:
-        yield partial(clients["sns"].create_topic, Name=topic)
     for queue in resources.queues:
         yield partial(_create_queue, clients["sqs"], resources, queue)
     for table in resources.tables:
@@ -52,11 +55,22 @@ def _first_wave(resources: Resources, clients: dict[str, Any]) -> Iterator[Step]
 
 
 def _second_wave(resources: Resources, clients: dict[str, Any]) -> Iterator[Step]:
-    for queue in resources.queues:
-        if queue.topic:
-            yield partial(_subscribe, clients["sns"], resources.names, queue)
     for bucket in resources.buckets:
         yield partial(_create_bucket, clients["s3"], resources.names, bucket)
+    # Last, and each with its subscriptions: a topic without them confirms what nobody will ever get.
+    for topic in resources.topics:
+        queues = [queue for queue in resources.queues if _listens(resources.names, queue, topic)]
+        yield partial(_create_topic, clients["sns"], resources.names, topic, queues)
+
+
+def _listens(names: Names, queue: Queue, topic: str) -> bool:
+    return queue.topic is not None and names.of(queue.topic) == topic
+
+
+def _create_topic(sns: Any, names: Names, topic: str, queues: Sequence[Queue]) -> None:
+    sns.create_topic(Name=topic)
+    for queue in queues:
+        _subscribe(sns, names, queue)
 
 
 def _create_queue(sqs: Any, resources: Resources, queue: Queue) -> None:

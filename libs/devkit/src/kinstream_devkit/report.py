@@ -34,7 +34,7 @@ def _parts(findings: Findings) -> Iterable[RenderableType]:
         yield _timeline(findings)
     if findings.alerts:
         yield _alerts(findings)
-    if findings.recommendations.lists:
+    if findings.recommendations.source:
         yield _recommendations(findings)
     if findings.media:
         yield _media(findings.media)
@@ -121,7 +121,10 @@ def _alerts(findings: Findings) -> Table:
 
 def _recommendations(findings: Findings) -> RenderableType:
     recommendations = findings.recommendations
-    title = f"Recommended (source: {recommendations.source}, after {recommendations.seconds:.0f} s)"
+    after = f", {recommendations.seconds:.0f} s after the events" if recommendations.source == "model" else ""
+    title = f"Recommended by {recommendations.source}{after}"
+    if not any(recommendations.lists.values()):
+        return Text(f"No recommendations: {recommendations.note}", style="yellow")
     table = _table(title, "family", "what", "because of")
     table.columns[1].justify = table.columns[2].justify = "left"
     for customer in list(recommendations.lists)[:_MOST_LISTS]:

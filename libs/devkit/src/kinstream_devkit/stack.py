@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -196,8 +197,11 @@ class Stack:
 
         def restarted(name: str) -> None:
             if name == EMULATOR:
-                # Killed, it has forgotten all that it had not saved, its queues and tables first of all.
+                # Killed, it has forgotten what it had not saved, its queues and tables first of all.
                 self._bootstrap(settings)
+                self._progress(
+                    f"{EMULATOR} is set up again (killed, it forgets what came since its last clean stop)"
+                )
 
         return Supervisor(
             self._progress,
@@ -213,8 +217,8 @@ class Stack:
             try:
                 with self._lock:
                     provision(settings, self._processors)
-                    apps = Apps(blocking_client("dynamodb", settings), settings.names)
-                    return ensure_first_app(apps, self._data)
+                    with closing(blocking_client("dynamodb", settings)) as dynamodb:
+                        return ensure_first_app(Apps(dynamodb, settings.names), self._data)
             except (BotoCoreError, ClientError, OSError) as error:
                 self._progress(f"the emulator does not take its set-up yet ({error}); trying again")
                 self._stopping.wait(_BOOTSTRAP_RETRY_SECONDS)

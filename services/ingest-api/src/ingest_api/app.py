@@ -46,6 +46,7 @@ class _Front:
 
 
 def _bounded(receive: Receive) -> Receive:
+    """`receive` up to the limit. FastAPI's own limit would answer in a form that is not ours."""
     received = 0
 
     async def bounded() -> Message:

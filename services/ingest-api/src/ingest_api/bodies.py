@@ -34,7 +34,7 @@ _decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_raw_envelope = msgspec.json.Decoder(_RawEnvelope).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 # Takes what msgspec refuses to step over, such as half of a surrogate pair.
-_lenient = json.JSONDecoder(parse_int=str, parse_float=str)
+_lenient = json.JSONDecoder(parse_int=str, parse_float=str, strict=False)
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _ENVELOPE_START = re.compile(r'\{\s*"events"\s*:\s*(?=\[)')
@@ -42,6 +42,8 @@ _ENVELOPE_START = re.compile(r'\{\s*"events"\s*:\s*(?=\[)')
 
 def typed(body: bytes) -> tuple[list[ClientEvent], list[bytes]] | None:
     """(events, their bytes) where all of them have the right form, else None. `body` is stripped."""
+    if not body:
+        raise _no_json("the body is empty")
     try:
         if body[:1] == b"[":
             return _decode_list(body), [bytes(raw) for raw in _decode_raw_list(body)]
@@ -115,7 +117,7 @@ def _elements(body: bytes) -> list[bytes]:
         text = body.decode(errors="surrogateescape")
     elements, end = _scan_array(text, 0)
     if _skip_space(text, end) != len(text):
-        raise _no_json("there is more after the end of the array")
+        return _good_lines(body, ValueError("there is more after the end of the array"))
     return elements
 
 

@@ -32,7 +32,7 @@ class Bounds:
     backlog_events: int = 50_000
     backlog_bytes: int = 64 * 1024 * 1024
     linger_seconds: float = 0.003
-    in_flight: int = 8
+    in_flight: int = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -75,8 +75,8 @@ class _Chunk:
 def assemble_chunk(app: str, pieces: list[bytes]) -> bytes:
     """The message body of a `kinstream.chunks.Chunk`, from events that are JSON already."""
     body = b'{"app":%b,"events":[%b]}' % (msgspec.json.encode(app), b",".join(pieces))
-    for raw, escaped in _FORBIDDEN:
-        if raw in body:
+    if not body.isascii():
+        for raw, escaped in _FORBIDDEN:
             body = body.replace(raw, escaped)
     return body
 

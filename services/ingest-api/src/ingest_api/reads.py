@@ -152,7 +152,7 @@ class Tables:
 
     async def check(self) -> None:
         """Raise 503 unless the registry answers."""
-        await self._get(TABLE_REGISTRY, keys.app(""))
+        await self._get(TABLE_REGISTRY, keys.app("-"))
 
     async def _get(self, table: str, key: keys.Key) -> Row | None:
         async with answering():

@@ -12,7 +12,7 @@ class IngestSettings(MediaSettings):
     http_port: int = Field(8080, ge=0, le=65_535)
     publish_linger_seconds: float = Field(0.003, ge=0, le=1)
     """How long events wait for company before they are sent to SNS."""
-    publish_in_flight: int = Field(8, ge=1, le=64)
+    publish_in_flight: int = Field(4, ge=1, le=64)
     """Calls to SNS under way at once."""
     backlog_max_events: int = Field(50_000, ge=1_000)
     """Events in memory that SNS has not confirmed; beyond it senders are told to come back."""

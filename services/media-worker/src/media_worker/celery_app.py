@@ -61,7 +61,8 @@ def _configuration(settings: MediaWorkerSettings, queue_url: str) -> dict[str, A
             "predefined_queues": {queue: {"url": queue_url}},
             "visibility_timeout": settings.media_visibility_timeout_seconds,
             "wait_time_seconds": 10,
-            "polling_interval": 0,
+            # Between polls that found nothing: while SQS is away they fail at once.
+            "polling_interval": 0.25,
             "client-config": {"connect_timeout": 3, "read_timeout": 30},
         },
     }

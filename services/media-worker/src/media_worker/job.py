@@ -22,7 +22,6 @@ from media_worker.codecs import images, video
 from media_worker.domain import policy
 from media_worker.domain.recipes import recording_recipe
 from media_worker.settings import MediaWorkerSettings
-from media_worker.workspace import job_folder
 
 log = logging.getLogger(__name__)
 
@@ -54,25 +53,27 @@ class MediaJob:
         self._uploads = settings.names.of(BUCKET_UPLOADS)
         self._derived = settings.names.of(BUCKET_DERIVED)
 
-    def run(self, claim: Claim) -> None:
-        """Make, store and record the renditions; PermanentError with the reason where that is impossible."""
+    def run(self, claim: Claim, folder: Path) -> None:
+        """Make, store and record the renditions; PermanentError with the reason where that is impossible.
+
+        `folder` is empty scratch space, which the caller removes.
+        """
         report = _Progress(self._catalog, claim)
-        with job_folder(self._settings.media_work_dir) as folder:
-            original = folder / "original"
-            self._fetch(claim, original)
-            report.at(_FETCHED_PERCENT)
-            with original.open("rb") as file:
-                found = policy.recognize(file.read(policy.HEAD_BYTES))
-            known = policy.check_format(found, claim.kind)
-            if known.family == "image":
-                made = self._photo(original, known.name, folder)
-            else:
-                made = self._recording(original, known.name, folder, report)
-            report.at(_MADE_PERCENT)
-            renditions = [self._store(claim, one) for one in made]
-            report.at(_STORED_PERCENT)
-            if not self._catalog.finish(claim, renditions):
-                raise ClaimLostError("another worker has taken the item over")
+        original = folder / "original"
+        self._fetch(claim, original)
+        report.at(_FETCHED_PERCENT)
+        with original.open("rb") as file:
+            found = policy.recognize(file.read(policy.HEAD_BYTES))
+        known = policy.check_format(found, claim.kind)
+        if known.family == "image":
+            made = self._photo(original, known.name, folder)
+        else:
+            made = self._recording(original, known.name, folder, report)
+        report.at(_MADE_PERCENT)
+        renditions = [self._store(claim, one) for one in made]
+        report.at(_STORED_PERCENT)
+        if not self._catalog.finish(claim, renditions):
+            raise ClaimLostError("another worker has taken the item over")
 
     def _fetch(self, claim: Claim, target: Path) -> None:
         key = original_key(claim.app, claim.media_id)

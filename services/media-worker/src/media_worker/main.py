@@ -16,7 +16,6 @@ from kinstream.readiness import ReadyFile
 from kinstream.resources import QUEUE_MEDIA, QUEUE_UPLOADS
 from kinstream.telemetry import configure_logging
 from media_worker.settings import MediaWorkerSettings
-from media_worker.workspace import sweep
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,6 @@ def main() -> None:
     except (BotoCoreError, ClientError, RetryableError, OSError) as error:
         log.error("not started: %s", error)  # noqa: TRY400 -- one sentence for the person who starts it
         sys.exit(1)
-    sweep(settings.media_work_dir)
     sys.exit(_run(settings, *urls))
 
 
@@ -78,13 +76,15 @@ def _run(settings: MediaWorkerSettings, uploads_url: str, media_url: str) -> int
     from media_worker.celery_app import build_app
     from media_worker.dispatcher import Dispatcher, run_beside_worker, task_sender
 
+    sqs = blocking_client("sqs", settings)
+    tasks.clean_up(settings, sqs)
     app = build_app(settings, media_url)
     tasks.register(app, settings)
 
     def build_dispatcher() -> Dispatcher:
         return Dispatcher(
             settings,
-            blocking_client("sqs", settings),
+            sqs,
             uploads_url,
             open_catalog(settings.catalog_url.get_secret_value()),
             task_sender(app),
@@ -100,7 +100,10 @@ def _run(settings: MediaWorkerSettings, uploads_url: str, media_url: str) -> int
         ready.mark()
         log.info("ready", extra={"children": settings.media_concurrency})
 
+    stopping: list[bool] = []
+
     def mark_stopping(**_: Any) -> None:
+        stopping.append(True)
         ready.clear()
 
     signals.setup_logging.connect(keep_logging)
@@ -117,6 +120,6 @@ def _run(settings: MediaWorkerSettings, uploads_url: str, media_url: str) -> int
         worker.start()
     finally:
         ready.clear()
-        sweep(settings.media_work_dir)
+        tasks.clean_up(settings, sqs)
     # A shutdown that was asked for is no failure, even where work went back to the queue.
-    return 0
+    return 0 if stopping else 1

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -13,10 +14,10 @@ from kinstream.catalog import Claim, MediaRepository, State, open_catalog
 from kinstream.errors import PermanentError
 from media_worker.celery_app import TASK_NAME
 from media_worker.domain.disposition import Failed, after_failure
-from media_worker.heartbeat import Delivery, Heartbeat
+from media_worker.heartbeat import Heartbeat, change_visibility
 from media_worker.job import ClaimLostError, MediaJob
 from media_worker.settings import MediaWorkerSettings
-from media_worker.workspace import sweep
+from media_worker.workspace import Delivery, job_folder, sweep
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +37,15 @@ class MediaProcess:
 
     @classmethod
     def open(cls, settings: MediaWorkerSettings) -> "MediaProcess":
-        """With clients of its own, and ending soon after its parent."""
-        sweep(settings.media_work_dir)
-        process = cls(
+        """With clients of its own."""
+        # Celery's main process gives back for a child that was killed: here only its files go.
+        sweep(settings.media_work_dir, settings.media_visibility_timeout_seconds)
+        return cls(
             settings,
             blocking_client("s3", settings, max_attempts=_S3_ATTEMPTS),
             blocking_client("sqs", settings),
             open_catalog(settings.catalog_url.get_secret_value()),
         )
-        process._heartbeat.watch_parent()
-        return process
 
     def process(self, app: str, media_id: str, delivery: Delivery) -> bool:
         """Whether the message is done with. If not, it has been told when to come again."""
@@ -55,8 +55,11 @@ class MediaProcess:
         log.info("processing", extra={"media_id": media_id, "attempt": claim.attempt, "kind": claim.kind})
         started = time.monotonic()
         try:
-            with self._heartbeat.holding(delivery, claim):
-                self._run(claim)
+            with (
+                job_folder(self._settings.media_work_dir, delivery) as folder,
+                self._heartbeat.holding(delivery, claim, folder),
+            ):
+                self._run(claim, folder)
         except ClaimLostError:
             log.warning("claim lost", extra={"media_id": media_id, "attempt": claim.attempt})
             return False
@@ -65,9 +68,9 @@ class MediaProcess:
         log.info("ready", extra={"media_id": media_id, "seconds": round(time.monotonic() - started, 2)})
         return True
 
-    def _run(self, claim: Claim) -> None:
+    def _run(self, claim: Claim, folder: Path) -> None:
         try:
-            self._job.run(claim)
+            self._job.run(claim, folder)
         except SoftTimeLimitExceeded as error:
             minutes = self._settings.media_task_limit_seconds / 60
             raise PermanentError(f"the file takes longer than {minutes:.0f} minutes to work on") from error
@@ -94,6 +97,15 @@ class MediaProcess:
         self._catalog.release(claim)
         self._heartbeat.give_back(delivery, next_step.after_seconds)
         return False
+
+
+def clean_up(settings: MediaWorkerSettings, sqs: Any) -> None:
+    """Remove what killed processes left on this machine, and give their messages back."""
+    sweep(
+        settings.media_work_dir,
+        settings.media_visibility_timeout_seconds,
+        lambda delivery: change_visibility(sqs, delivery, 0),
+    )
 
 
 def register(app: Celery, settings: MediaWorkerSettings) -> None:

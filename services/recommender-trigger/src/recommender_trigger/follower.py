@@ -157,7 +157,7 @@ class Follower:
                 until_ms = next_ms
 
     async def give_up_lease(self, run: Run) -> None:
-        """When this trigger stops: so the next one need not wait for the lease's end; where it fails, it waits."""
+        """When this trigger stops: the next one need not wait then. Where it fails, the lease runs out."""
         try:
             await self._store.renew(run, 0)
         except (BotoCoreError, ClientError, OSError, LeaseLostError) as error:

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from kinstream.telemetry import configure_logging
 from recommender_trigger.customers import Customers
 from recommender_trigger.follower import Follower
 from recommender_trigger.launchers.base import Launcher
+from recommender_trigger.launchers.emr import EmrLauncher
 from recommender_trigger.launchers.local import LocalLauncher
 from recommender_trigger.publish import Publisher
 from recommender_trigger.run_store import RunStore
@@ -79,15 +81,16 @@ async def run(settings: TriggerSettings) -> None:
     ready.clear()
     async with AwsClients(settings) as aws:
         clients = {name: await aws.open(name) for name in ("dynamodb", "s3", "sns")}
-        launcher = await _launcher(settings, aws, clients["s3"])
+        launcher: Launcher = LocalLauncher(clients["s3"], settings)
+        if settings.launcher == "emr":
+            launcher = EmrLauncher(await aws.open("emr"), clients["s3"], settings)
         scheduler = build(settings, **clients, launcher=launcher)
         log.info("watching who is due", extra={"launcher": launcher.name})
-        await scheduler.run(stop, ready.mark)
+        work = asyncio.create_task(scheduler.run(stop, ready.mark))
+        await asyncio.wait({work, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(work, settings.shutdown_grace_seconds)
     ready.clear()
-
-
-async def _launcher(settings: TriggerSettings, aws: AwsClients, s3: Any) -> Launcher:
-    return LocalLauncher(s3, settings)
 
 
 def main() -> None:

@@ -49,6 +49,15 @@ class TriggerSettings(CoreSettings):
     training_local_cores: int | None = Field(None, ge=1)
     """Cores of the local launcher; all of the machine's where it is not set."""
 
+    emr_release: str = "emr-7.13.0"
+    """The release with the Spark that the job is tested with, 3.5.6."""
+    emr_subnet_ids: str = ""
+    """Subnets for the clusters, with commas between."""
+    emr_instance_types: str = "m7g.xlarge,m6g.xlarge,r7g.xlarge,r6g.xlarge"
+    emr_task_instances: int = Field(2, ge=1)
+    emr_service_role: str = "EMR_DefaultRole_V2"
+    emr_instance_profile: str = "EMR_EC2_DefaultRole"
+
     due_threshold_events: int = Field(
         100, ge=1, validation_alias="KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS"
     )

@@ -35,7 +35,7 @@ def after_failure(error: Exception, receive_count: int, max_receives: int) -> Fa
 
 def exhausted_reason(attempts: int, last: str) -> str:
     """What a person reads of an item that was tried in vain."""
-    return f"tried {attempts} times: {last}"
+    return f"tried {'once' if attempts == 1 else f'{attempts} times'}: {last}"
 
 
 def _for_people(error: Exception) -> str:

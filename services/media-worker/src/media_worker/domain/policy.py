@@ -133,7 +133,11 @@ def check_probe(probe: Probe, limits: Limits) -> None:
 def check_picture(width: int, height: int, limits: Limits) -> None:
     """PermanentError for a picture that is too large, or of no size at all."""
     if width < 2 or height < 2:
-        raise PermanentError("the video has no picture that can be decoded")
+        # A decoder that is told the limit refuses larger pictures without saying how large they are.
+        raise PermanentError(
+            f"the video has no picture that can be decoded, "
+            f"or one of more than {limits.video_pixels:,} pixels"
+        )
     if width * height > limits.video_pixels:
         raise PermanentError(
             f"the video claims {width} x {height} pixels, {limits.video_pixels:,} in all are allowed"

@@ -1,8 +1,9 @@
 """Spark on this machine: the archive staged to a folder, spark-submit, the output back to S3.
 
 PyPI's pyspark reads no S3, hence the staging; the job file is the same as on a cluster. Guarantee: Spark
-ends with the process that launched it, and leaves no files behind. A run that dies with its trigger has
-failed and is launched anew by the scheduler's rules.
+ends with the process that launched it (on Linux however that ends); files that a killed process left are
+removed by the next run. A run that dies with its trigger has failed and is launched anew by the scheduler's
+rules.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 JOB = Path(__file__).parent.parent / "job" / "train.py"
 NO_PYSPARK = "Training on this machine needs pyspark: pip install 'kinstream-recommender-trigger[local]'."
+_FOLDER = "kinstream-training-"
 _PARALLEL_TRANSFERS = 8
 _REASON_CHARACTERS = 400
 _CONF = {
@@ -116,9 +118,12 @@ class LocalLauncher:
             async for key in keys_under(self._s3, self._archive, run.archive_prefix)
             if key.endswith(".parquet")
         ]
-        async with asyncio.TaskGroup() as group:
-            for number, key in enumerate(keys):
-                group.create_task(fetch(number, key))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, key in enumerate(keys):
+                    group.create_task(fetch(number, key))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
     async def _submit(self, run: Run, folder: Path) -> None:
         java_home = await find_java_home(self._settings.java_home)
@@ -170,9 +175,24 @@ class LocalLauncher:
 
 
 def _new_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="kinstream-training-"))
+    """A folder of this process's own; what killed processes left behind is removed on the way."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        pid = left.name.removeprefix(_FOLDER).partition("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
     (folder / "archive").mkdir()
     return folder
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _output_files(folder: Path) -> list[Path]:

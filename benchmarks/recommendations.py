@@ -1,0 +1,200 @@
+"""Row `recommendations`: the training job on MovieLens-100k, split by time, against simpler ways and `implicit`.
+
+Every rating is one view. The job sees what came up to the split and writes lists, as for any app; they are
+judged here on what came after it, by the same function as the peers: NDCG@10 over customers known before
+with something new afterwards, everything ranked, what was seen left out.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.peers import installed_packages, unpacked_wheel
+from benchmarks.runner import Bench, MissingError, Result
+
+SPLIT_SECONDS = 889_237_269
+TOP = 10
+TREND_HALF_LIFE_DAYS = 7.0
+_DATA = "recbole==1.2.1"
+_DAY_SECONDS = 86_400
+_JOB_SECONDS = 600
+_PEER_SECONDS = 300
+_PEER = Path(__file__).with_name("implicit_peer.py")
+
+Lists = Mapping[str, Sequence[str]]
+
+
+class View(NamedTuple):
+    """One rating, taken as a view."""
+
+    user: str
+    item: str
+    at_seconds: int
+
+
+def measure(bench: Bench, name: str) -> Result:
+    """The row."""
+    views = _views(unpacked_wheel(bench, _DATA, f"let pip reach an index for {_DATA} (MovieLens-100k is in it)"))
+    known = [view for view in views if view.at_seconds <= SPLIT_SECONDS]
+    wanted = wanted_after(views)
+    bench.say("training on Spark")
+    lists, manifest = _train(bench.folder, known)
+    ours = ndcg(lists, wanted)
+    popular = ndcg(ranked_for_all(known, math.inf), wanted)
+    trending = ndcg(ranked_for_all(known, TREND_HALF_LIFE_DAYS), wanted)
+    bench.say("the peer `implicit`")
+    als = _implicit(bench, known, wanted)
+    refused = "" if manifest["gate"]["publish"] else f"; the job's own gate refused: {manifest['gate']['reason']}"
+    shown = {item for items in lists.values() for item in items[:TOP]}
+    coverage = len(shown) / len({view.item for view in known})
+    metrics = manifest["metrics"]
+    return Result(
+        f"{ours:.3f} against {trending:.3f} (recency-weighted) and {als['ndcg']:.3f} (`implicit`){refused}",
+        ours > trending and ours > als["ndcg"],
+        [
+            f"MovieLens-100k, {len(known):,} views before the split, {len(wanted)} customers to judge by; plain "
+            f"popularity {popular:.3f}; recency-weighted with a half-life of {TREND_HALF_LIFE_DAYS:.0f} days; "
+            f"catalogue coverage {coverage:.1%}; the job chose beta {metrics.get('beta')} and took "
+            f"{manifest['seconds']:.0f} s",
+            f"`implicit` ALS with the best of {als['tried']:.0f} settings, chosen on the test itself in its favour: "
+            f"{als['settings']}",
+        ],
+        {
+            "ndcg": ours,
+            "ndcg_popularity": popular,
+            "ndcg_trending": trending,
+            "ndcg_implicit": float(als["ndcg"]),
+            "coverage": coverage,
+            "job_seconds": float(manifest["seconds"]),
+        },
+    )
+
+
+def ndcg(lists: Lists, wanted: Mapping[str, set[str]]) -> float:
+    """Mean NDCG@10, nothing for a customer without a list."""
+    total = 0.0
+    for user, items in wanted.items():
+        gains = (1 / math.log2(n + 2) for n, item in enumerate(lists.get(user, ())[:TOP]) if item in items)
+        total += sum(gains) / sum(1 / math.log2(n + 2) for n in range(min(TOP, len(items))))
+    return total / max(1, len(wanted))
+
+
+def wanted_after(views: Iterable[View]) -> dict[str, set[str]]:
+    """What customers known before the split turned to afterwards, of what was known before."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    later: list[View] = []
+    items: set[str] = set()
+    for view in views:
+        if view.at_seconds > SPLIT_SECONDS:
+            later.append(view)
+        else:
+            seen[view.user].add(view.item)
+            items.add(view.item)
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for view in later:
+        if view.user in seen and view.item in items - seen[view.user]:
+            wanted[view.user].add(view.item)
+    return dict(wanted)
+
+
+def ranked_for_all(known: Sequence[View], half_life_days: float) -> Lists:
+    """The same ranking for everybody, without what each has seen; an infinite half-life is popularity."""
+    scores: dict[str, float] = defaultdict(float)
+    seen: dict[str, set[str]] = defaultdict(set)
+    for view in known:
+        age_days = (SPLIT_SECONDS - view.at_seconds) / _DAY_SECONDS
+        scores[view.item] += 2 ** (-age_days / half_life_days)
+        seen[view.user].add(view.item)
+    best = sorted(scores, key=lambda item: (-scores[item], item))
+    return {user: [item for item in best if item not in items][:TOP] for user, items in seen.items()}
+
+
+def _views(folder: Path) -> list[View]:
+    path = folder / "recbole" / "dataset_example" / "ml-100k" / "ml-100k.inter"
+    rows = [line.split("\t") for line in path.read_text().splitlines()[1:]]
+    return [View(user, item, int(float(at))) for user, item, _, at in rows]
+
+
+def _train(folder: Path, known: Sequence[View]) -> tuple[Lists, dict]:
+    archive, output = folder / "archive", folder / "training"
+    archive.mkdir()
+    columns = {
+        "id": [f"v{number}" for number in range(len(known))],
+        "type": ["content.viewed"] * len(known),
+        "customer_id": [view.user for view in known],
+        "occurred_at_ms": [view.at_seconds * 1000 for view in known],
+        "counted": [True] * len(known),
+        "content_id": [view.item for view in known],
+    }
+    pq.write_table(pa.table(columns), archive / "views.parquet")
+    submit = Path(sys.executable).with_name("spark-submit")
+    command = [
+        str(submit), "--master", "local[2]", "--conf", "spark.ui.enabled=false",
+        "--conf", "spark.sql.shuffle.partitions=4", "--conf", "spark.driver.host=127.0.0.1",
+        "--conf", "spark.driver.bindAddress=127.0.0.1", "--conf", "spark.driver.extraJavaOptions=-Xss16m",
+        str(job_path()), "--archive", archive.as_uri(), "--output", output.as_uri(), "--run-id", "bench",
+        "--as-of-ms", str((SPLIT_SECONDS + 1) * 1000),
+    ]  # fmt: skip
+    if not submit.exists():
+        raise MissingError("needs pyspark: pip install 'kinstream-recommender-trigger[local]'")
+    environment = os.environ | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=_JOB_SECONDS, check=False
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or "nothing").splitlines()[-1]
+        raise MissingError(f"Spark did not run; it needs Java 17 (apt install openjdk-17-jre-headless): {said}")
+    lists = {}
+    for part in (output / "recommendations").glob("part-*"):
+        for line in part.read_text().splitlines():
+            row = json.loads(line)
+            lists[row["customer_id"]] = [item["content_id"] for item in row["items"]]
+    return lists, json.loads((output / "manifest.json").read_text())
+
+
+def job_path() -> Path:
+    """The training job's file, found without importing Spark."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("recommender_trigger.job.train")
+    assert spec
+    assert spec.origin
+    return Path(spec.origin)
+
+
+def _implicit(bench: Bench, known: Sequence[View], wanted: Mapping[str, set[str]]) -> dict:
+    packages = installed_packages(bench, "implicit", "implicit==0.7.3")
+    data = bench.folder / "implicit.json"
+    data.write_text(
+        json.dumps(
+            {
+                "now": SPLIT_SECONDS,
+                "known": known,
+                "wanted": {user: sorted(items) for user, items in wanted.items()},
+            }
+        )
+    )
+    environment = os.environ | {"PYTHONPATH": str(packages), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(_PEER), str(data)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_PEER_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise MissingError(f"`implicit` did not run: {done.stderr.strip().splitlines()[-1]}")
+    # It names its lists; they are judged here, as ours are.
+    tried = [(ndcg(one["lists"], wanted), one["settings"]) for one in json.loads(done.stdout)]
+    best, settings = max(tried)
+    return {"ndcg": best, "settings": settings, "tried": len(tried)}

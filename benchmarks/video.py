@@ -1,0 +1,144 @@
+"""Row `video`: the media-worker's conversion against the ffmpeg command line with the same settings.
+
+Both run as a process of their own; what counts is all the CPU time of that process, its start included.
+The 720p clip lies in Matroska, so that the worker encodes it anew instead of passing it on.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import geometric_mean, median
+
+from benchmarks.clips import CLIPS, Clip, write_clip
+from benchmarks.peers import ffmpeg
+from benchmarks.runner import Bench, MissingError, Result, interleave, ratio
+from media_worker.codecs import video
+from media_worker.domain.recipes import Recipe, recording_recipe
+from media_worker.settings import MediaWorkerSettings
+
+MOST_CPU, MOST_SIZE, MOST_SSIM = 1.05, 0.01, 0.002
+_CONVERT_SECONDS = 300
+_WORKER = (sys.executable, "-m", "benchmarks.convert")
+_SSIM = re.compile(r"SSIM .*All:([0-9.]+)")
+
+
+def measure(bench: Bench, name: str) -> Result:
+    """The row: the worst of the clips decides."""
+    program = ffmpeg(bench)
+    starts = interleave(
+        3,
+        {
+            "ours": lambda _: _cpu_seconds([*_WORKER]),
+            "ffmpeg": lambda _: _cpu_seconds([str(program), "-version"]),
+        },
+    )
+    start, their_start = median(starts["ours"]), median(starts["ffmpeg"])
+    found = [_clip(bench, program, clip, start, their_start) for clip in CLIPS]
+    cpu = geometric_mean([one["ratio"] for one in found])
+    ok = all(
+        one["ratio"] <= MOST_CPU and abs(one["size"] - 1) <= MOST_SIZE and one["ssim"] >= -MOST_SSIM
+        for one in found
+    )
+    told = "; ".join(
+        f"{clip.name} {one['ratio']:.2f}x, size {one['size'] - 1:+.1%}, SSIM {one['ssim']:+.4f}"
+        for clip, one in zip(CLIPS, found, strict=True)
+    )
+    figures = {
+        f"{key}_{clip.codec}": one[key]
+        for clip, one in zip(CLIPS, found, strict=True)
+        for key in ("ratio", "size", "ssim")
+    }
+    version = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    return Result(
+        told,
+        ok,
+        [
+            f"peer: {' '.join(version.stdout.split()[:3])}; geometric mean {cpu:.2f}x; clips of "
+            f"{_seconds(bench)} s; starting Python and its libraries is {start:.2f} s of our CPU time, "
+            "left out (a worker starts once), as is ffmpeg's own start",
+            *(
+                f"{clip.name}: {one['cpu']:.2f} against {one['peer']:.2f} s of CPU, ratios of the rounds "
+                f"{one['least']:.2f} to {one['most']:.2f}"
+                for clip, one in zip(CLIPS, found, strict=True)
+            ),
+        ],
+        {**figures, "ratio": cpu},
+    )
+
+
+def _seconds(bench: Bench) -> int:
+    return bench.pick(4, 20)
+
+
+def _clip(bench: Bench, program: Path, clip: Clip, start: float, their_start: float) -> dict[str, float]:
+    source = bench.folder / f"{clip.codec}.in"
+    bench.say(f"drawing {clip.name}")
+    write_clip(source, clip, _seconds(bench))
+    ours, theirs = bench.folder / f"{clip.codec}-ours.mp4", bench.folder / f"{clip.codec}-ffmpeg.mp4"
+    recipe = _recipe(source, clip)
+    readings = interleave(
+        bench.pick(3, 5),
+        {
+            "ffmpeg": lambda _: _cpu_seconds(_ffmpeg(program, source, recipe, theirs)),
+            "ours": lambda _: _cpu_seconds([*_WORKER, str(source), clip.container, str(ours)]),
+        },
+        lambda text: bench.say(f"{clip.name}, {text}"),
+    )
+    mine = [seconds - start for seconds in readings["ours"]]
+    peer = [seconds - their_start for seconds in readings["ffmpeg"]]
+    return {
+        "ratio": ratio(mine, peer),
+        "cpu": median(mine),
+        "peer": median(peer),
+        "size": ours.stat().st_size / theirs.stat().st_size,
+        "ssim": _ssim(program, ours, source) - _ssim(program, theirs, source),
+        "least": min(a / b for a, b in zip(mine, peer, strict=True)),
+        "most": max(a / b for a, b in zip(mine, peer, strict=True)),
+    }
+
+
+def _recipe(source: Path, clip: Clip) -> Recipe:
+    return recording_recipe(video.probe(source, clip.container, MediaWorkerSettings().limits))
+
+
+def _ffmpeg(program: Path, source: Path, recipe: Recipe, target: Path) -> list[str]:
+    assert recipe.video
+    assert recipe.audio
+    return [
+        str(program), "-y", "-loglevel", "error", "-nostdin", "-i", str(source), "-map_metadata", "-1",
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p",
+        "-c:a", "aac", "-b:a", str(recipe.audio.bits_a_second), "-ac", str(recipe.audio.channels),
+        "-movflags", "+faststart", str(target),
+    ]  # fmt: skip
+
+
+def _cpu_seconds(command: Sequence[str]) -> float:
+    """User and system time of a program, from start to end."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr
+    with process.stderr:
+        said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise MissingError(f"{Path(command[0]).name} failed: {said.decode(errors='replace').strip()[-300:]}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def _ssim(program: Path, made: Path, source: Path) -> float:
+    command = [str(program), "-nostdin", "-i", str(made), "-i", str(source)]
+    graph = "[0:v]settb=AVTB,setpts=N[a];[1:v]settb=AVTB,setpts=N[b];[a][b]ssim"
+    done = subprocess.run(
+        [*command, "-lavfi", graph, "-f", "null", "-"],
+        capture_output=True,
+        text=True,
+        timeout=_CONVERT_SECONDS,
+        check=False,
+    )
+    match = _SSIM.search(done.stderr)
+    if not match:
+        raise MissingError(f"ffmpeg could not compare the videos: {done.stderr.strip()[-200:]}")
+    return float(match[1])

@@ -1,0 +1,202 @@
+"""Which events of a body are taken, and what is said of the others."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ingest_api.admission import Admission, admit
+from ingest_api.errors import ApiError
+from kinstream.chunks import decode_chunk
+from kinstream.events import format_time_ms
+
+NOW_MS = 1_795_197_845_123
+RETENTION_MS = 35 * 86_400_000
+GOOD: dict[str, Any] = {
+    "id": "e-1",
+    "type": "content.viewed",
+    "customer_id": "fam-42",
+    "occurred_at": format_time_ms(NOW_MS),
+    "data": {"content_id": "story-7"},
+}
+
+
+def admitted(body: Any) -> Admission:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return admit(raw, NOW_MS, RETENTION_MS)
+
+
+def codes(body: Any) -> list[str]:
+    return [rejection.error for rejection in admitted(body).rejected]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps([GOOD, GOOD]).encode(),
+        json.dumps([GOOD, GOOD], indent=2).encode(),
+        json.dumps({"events": [GOOD, GOOD]}, indent=1).encode(),
+        json.dumps(GOOD).encode() + b"\n" + json.dumps(GOOD).encode(),
+        json.dumps(GOOD).encode() + b"\r\n\r\n" + json.dumps(GOOD).encode() + b"\n",
+        b" \n" + json.dumps([GOOD, GOOD]).encode() + b"\n ",
+    ],
+)
+def test_array_envelope_and_lines_give_the_same_events(body):
+    admission = admitted(body)
+    assert admission.accepted == 2
+    assert admission.rejected == []
+    assert admission.types == {"content.viewed"}
+
+
+def test_one_object_is_one_event():
+    assert admitted(GOOD).accepted == 1
+    assert admitted(json.dumps(GOOD, indent=2).encode()).accepted == 1
+
+
+def test_an_empty_array_is_no_mistake():
+    assert admitted(b"[]").accepted == 0
+
+
+def test_an_accepted_event_keeps_the_client_s_text_and_gains_both_times():
+    (piece,) = admitted(GOOD).pieces
+    (event,) = decode_chunk(f'{{"app":"a","events":[{piece.decode()}]}}').events
+    assert event.occurred_at == GOOD["occurred_at"]
+    assert (event.occurred_at_ms, event.received_at_ms) == (NOW_MS, NOW_MS)
+    assert json.loads(bytes(event.data)) == GOOD["data"]
+    assert event.counted
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"colour": "red"}, "unknown_field", "colour"),
+        ({"customer_id": None}, "invalid_field", "customer_id"),
+        ({"id": ""}, "invalid_field", "id"),
+        ({"id": "x" * 129}, "invalid_field", "id"),
+        ({"id": 5}, "invalid_field", "id"),
+        ({"type": "Viewed"}, "invalid_field", "noun.past_verb"),
+        ({"data": 5}, "invalid_field", "data"),
+        ({"data": None}, "invalid_field", "data"),
+        ({"data": []}, "invalid_field", "data"),
+        ({"data": {}}, "missing_field", "data.content_id"),
+        ({"type": "location.updated"}, "missing_field", "data.person_id"),
+        ({"data": {"content_id": "c", "pad": "x" * 33_000}}, "event_too_large", "32,768"),
+        ({"occurred_at": "yesterday"}, "occurred_at_invalid", "occurred_at"),
+        ({"occurred_at": "2026-11-20T18:04:05"}, "occurred_at_invalid", "offset"),
+        ({"occurred_at": "2026-11-20T18:04:05." + "1" * 500 + "Z"}, "occurred_at_invalid", "occurred_at"),
+        ({"occurred_at": format_time_ms(NOW_MS + 300_001)}, "occurred_at_in_future", "ahead"),
+        ({"occurred_at": format_time_ms(NOW_MS - RETENTION_MS - 1)}, "occurred_at_too_old", "archived"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at_too_old", "archived"),
+        ({"occurred_at": "9999-12-31T23:59:59-14:00"}, "occurred_at_in_future", "ahead"),
+    ],
+)
+def test_a_bad_event_is_named_and_its_neighbours_are_taken(change, code, said):
+    admission = admitted([GOOD, GOOD | change, GOOD])
+    assert admission.accepted == 2
+    (rejection,) = admission.rejected
+    assert (rejection.index, rejection.error) == (1, code)
+    assert said in rejection.detail
+    assert [quarantined.reason for quarantined in admission.quarantined] == [code]
+
+
+def test_a_missing_field_is_named():
+    (rejection,) = admitted([{name: GOOD[name] for name in GOOD if name != "customer_id"}]).rejected
+    assert (rejection.error, rejection.detail) == ("missing_field", "customer_id: is required")
+
+
+@pytest.mark.parametrize("value", [5, "text", None, [1], True])
+def test_what_is_no_object_is_no_event(value):
+    assert codes([value, GOOD]) == ["not_an_object"]
+
+
+def test_times_at_the_edges_of_the_window_count():
+    edges = [NOW_MS + 300_000, NOW_MS - RETENTION_MS]
+    assert admitted([GOOD | {"occurred_at": format_time_ms(edge)} for edge in edges]).accepted == 2
+
+
+def test_events_out_of_the_window_are_archived_but_not_counted():
+    admission = admitted([GOOD | {"occurred_at": "2001-01-01T00:00:00Z"}])
+    assert (admission.accepted, len(admission.quarantined)) == (0, 1)
+    (event,) = decode_chunk(f'{{"app":"a","events":[{admission.pieces[0].decode()}]}}').events
+    assert not event.counted
+
+
+def text(data: str) -> bytes:
+    event = json.dumps(GOOD | {"data": "DATA"})
+    return event.replace('"DATA"', data).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ('{"content_id":"\\ud800"}', "invalid_json"),
+        ('{"content_id":"c","x":"\\udc00"}', "invalid_json"),
+        ('{"content_id":"c","x":NaN}', "invalid_json"),
+        ('{"content_id":"c","activity":1e999}', "invalid_field"),
+        ('{"content_id":"c","x":' + "[" * 40 + "]" * 40 + "}", "too_deep"),
+        ('{"content_id":"c","x":"\x01"}', "invalid_json"),
+    ],
+)
+@pytest.mark.parametrize("form", ["[%b,%b]", '{"events":[%b, %b]}', "%b\n%b"])
+def test_odd_json_in_one_event_harms_no_neighbour(data, code, form):
+    admission = admitted(form.encode() % (text(data), json.dumps(GOOD).encode()))
+    assert admission.accepted == 1
+    assert [rejection.error for rejection in admission.rejected] == [code]
+
+
+def test_bytes_that_are_no_text_fail_their_own_event_alone():
+    bad = json.dumps(GOOD).encode().replace(b"story-7", b"story-\xff")
+    for body in (b"[%b,%b]", b"%b\n%b"):
+        admission = admitted(body % (bad, json.dumps(GOOD).encode()))
+        assert [rejection.error for rejection in admission.rejected] == ["invalid_json"]
+        assert admission.accepted == 1
+        assert isinstance(admission.quarantined[0].event, str)
+
+
+def test_a_broken_line_is_rejected_with_its_number():
+    good = json.dumps(GOOD).encode()
+    admission = admitted(good + b'\n{"id": oops\n' + good)
+    assert [(rejection.index, rejection.error) for rejection in admission.rejected] == [(1, "invalid_json")]
+    assert admission.accepted == 2
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"  \n", b"hello", b"hello\nworld", b"[1,", b'[{"id":"1"}', b"[1]x", b'{"id":', b"\xff\xfe"]
+)
+def test_a_body_that_is_no_json_is_refused_whole(body):
+    with pytest.raises(ApiError) as refusal:
+        admitted(body)
+    assert (refusal.value.status, refusal.value.code) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("depth", [5_000, 200_000])
+def test_a_body_nested_beyond_reading_is_refused(depth):
+    with pytest.raises(ApiError) as refusal:
+        admitted(b"[" * depth + b"]" * depth)
+    assert refusal.value.code == "invalid_json"
+
+
+def test_an_unknown_field_beside_events_is_named():
+    with pytest.raises(ApiError) as refusal:
+        admitted({"events": [GOOD], "sent": 1})
+    assert refusal.value.code == "unknown_field"
+    assert "sent" in refusal.value.message
+
+
+@pytest.mark.parametrize("event", [GOOD, GOOD | {"x": 1}])
+def test_more_than_a_thousand_events_are_refused(event):
+    with pytest.raises(ApiError) as refusal:
+        admitted([event] * 1_001)
+    assert (refusal.value.status, refusal.value.code) == (413, "too_many_events")
+
+
+def test_a_payload_that_processors_only_read_in_part_is_left_alone():
+    assert admitted(GOOD | {"data": {"content_id": "c", "activity": ["odd"], "x": {"y": [1]}}}).accepted == 1
+    assert admitted({**GOOD, "type": "app.opened", "data": {"content_id": 5}}).accepted == 1
+
+
+def test_the_quarantine_keeps_json_on_one_line():
+    admission = admitted(json.dumps([GOOD | {"x": 1}], indent=2).encode())
+    (kept,) = admission.quarantined
+    assert b"\n" not in bytes(kept.event)
+    assert json.loads(bytes(kept.event)) == GOOD | {"x": 1}

@@ -1,0 +1,170 @@
+"""What the media-worker decides, without doing it."""
+
+import json
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinstream.errors import PermanentError, RetryableError
+from media_worker.domain import policy
+from media_worker.domain.disposition import Failed, TryAgain, after_failure
+from media_worker.domain.notifications import created_objects
+from media_worker.domain.policy import AudioFacts, Limits, Probe, VideoFacts
+from media_worker.domain.recipes import clockwise_turn, fit, image_scales, recording_recipe
+
+LIMITS = Limits(video_pixels=1920 * 1080, video_duration_seconds=600, image_pixels=50_000_000, streams=8)
+SIDES = st.integers(1, 20_000)
+
+
+def record(key: str, **more: str) -> dict:
+    return {
+        "eventName": "ObjectCreated:Post",
+        "s3": {"bucket": {"name": "up"}, "object": {"key": key, "size": 5, "eTag": "e1"} | more},
+    }
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_recognized_or_not_without_an_error(head: bytes) -> None:
+    found = policy.recognize(head)
+    assert found is None or found.family in ("av", "image")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"ffconcat version 1.0\nfile 'x'\n", b"#EXTM3U\n#EXT-X-VERSION:3\n", b"<MPD></MPD>", b"v=0\no=- 0", b""],
+)
+def test_playlists_and_texts_are_no_media(text: bytes) -> None:
+    with pytest.raises(PermanentError, match="no media file"):
+        policy.check_format(policy.recognize(text), "video")
+
+
+def test_photo_declared_as_video_is_refused_with_what_it_is() -> None:
+    with pytest.raises(PermanentError, match="declared as video, but the file is a photo"):
+        policy.check_format(policy.recognize(b"\xff\xd8\xff\xe0"), "video")
+
+
+@pytest.mark.parametrize(
+    ("probe", "reason"),
+    [
+        (Probe("mov", 99, 1, VideoFacts("h264", 64, 64), None), "99 streams"),
+        (Probe("mov", 1, 36_000, VideoFacts("h264", 64, 64), None), "600 minutes"),
+        (Probe("mov", 1, 1, VideoFacts("h264", 16_384, 8_704), None), "16384 x 8704"),
+        (Probe("mov", 1, 1, VideoFacts("h264", 0, 0), None), "no picture"),
+        (Probe("mov", 1, 1, None, None), "neither pictures nor sound"),
+    ],
+)
+def test_container_beyond_a_limit_is_refused_with_the_limit(probe: Probe, reason: str) -> None:
+    with pytest.raises(PermanentError, match=reason):
+        policy.check_probe(probe, LIMITS)
+
+
+@pytest.mark.parametrize(("size", "reason"), [(0, "empty"), (11, "11 bytes")])
+def test_empty_and_too_large_files_are_refused(size: int, reason: str) -> None:
+    with pytest.raises(PermanentError, match=reason):
+        policy.check_bytes(size, 10)
+
+
+@given(SIDES, SIDES, SIDES)
+def test_fitted_size_is_never_larger_and_keeps_its_shape(width: int, height: int, side: int) -> None:
+    made = fit(width, height, side)
+    assert max(made) <= max(side, 1)
+    assert made[0] <= width
+    assert made[1] <= height
+    assert abs(made[0] * height - made[1] * width) <= max(width, height)
+
+
+@given(SIDES, SIDES)
+def test_photo_has_three_renditions_each_no_larger_than_the_one_before(width: int, height: int) -> None:
+    scales = image_scales(width, height)
+    sizes = [(scale.width, scale.height) for scale in scales]
+    assert [scale.name for scale in scales] == ["image-1280", "image-640", "image-256"]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "turn"), [(0, 0), (-90, 90), (90, 270), (180, 180), (-180, 180), (270, 90)]
+)
+def test_rotation_becomes_a_clockwise_turn(rotation: int, turn: int) -> None:
+    assert clockwise_turn(rotation) == turn
+
+
+def test_h264_with_aac_is_copied_and_anything_else_is_encoded() -> None:
+    aac, amr = AudioFacts("aac", 44_100, 2), AudioFacts("amrnb", 8_000, 1)
+    new = recording_recipe(Probe("mov", 2, 5, VideoFacts("h264", 1280, 720), aac))
+    deep = recording_recipe(Probe("mov", 2, 5, VideoFacts("h264", 1280, 720, "yuv420p10le"), aac))
+    old = recording_recipe(Probe("mov", 2, 5, VideoFacts("h263", 352, 288), amr))
+    elsewhere = recording_recipe(Probe("matroska", 2, 5, VideoFacts("h264", 1280, 720), aac))
+
+    assert (new.video.copy, new.audio.copy) == (True, True)
+    assert (deep.video.copy, deep.audio.copy) == (False, True)
+    assert (old.video.copy, old.audio.copy, old.audio.bits_a_second) == (False, False, 32_000)
+    assert (elsewhere.video.copy, elsewhere.audio.copy) == (False, False)
+
+
+def test_portrait_phone_video_is_turned_with_its_pixel_shape() -> None:
+    facts = VideoFacts("h263", 352, 288, rotation=-90, pixel_aspect=Fraction(12, 11))
+    recipe = recording_recipe(Probe("mov", 1, 5, facts, None))
+    assert (recipe.video.width, recipe.video.height, recipe.video.pixel_aspect) == (
+        288,
+        352,
+        Fraction(11, 12),
+    )
+    assert (recipe.poster.width, recipe.poster.height) == (288, 384)
+
+
+def test_sound_alone_has_no_poster() -> None:
+    recipe = recording_recipe(Probe("amr", 1, 5, None, AudioFacts("amrnb", 8_000, 1)))
+    assert recipe.video is None
+    assert recipe.poster is None
+
+
+@given(st.integers(2, 9_999), st.integers(2, 9_999), st.sampled_from([0, 90, 180, 270]))
+def test_encoded_pictures_have_even_sides(width: int, height: int, rotation: int) -> None:
+    recipe = recording_recipe(Probe("mov", 1, 5, VideoFacts("h263", width, height, rotation=rotation), None))
+    assert recipe.video.width % 2 == recipe.video.height % 2 == 0
+
+
+def test_permanent_error_fails_at_once_and_others_after_the_last_try() -> None:
+    assert after_failure(PermanentError("broken"), 1, 5) == Failed("broken", exhausted=False)
+    assert after_failure(RetryableError("S3 is away"), 5, 5) == Failed(
+        "tried 5 times: S3 is away", exhausted=True
+    )
+    assert after_failure(OSError("disk"), 6, 5).reason.startswith("tried 6 times: an error that should not")
+
+
+@given(st.integers(1, 1_000))
+def test_next_try_waits_longer_within_bounds(count: int) -> None:
+    first, second = (after_failure(RetryableError("x"), n, 10_000) for n in (count, count + 1))
+    assert isinstance(first, TryAgain)
+    assert 5 <= first.after_seconds <= second.after_seconds <= 300
+
+
+def test_notification_is_read_straight_and_through_sns() -> None:
+    body = json.dumps({"Records": [record("demo/a+b%2Bc/original")]})
+    straight = created_objects(body)
+    assert [created.key for created in straight] == ["demo/a b+c/original"]
+    assert created_objects(json.dumps({"Type": "Notification", "Message": body})) == straight
+
+
+def test_test_event_and_removals_are_nothing_to_do() -> None:
+    removed = record("k") | {"eventName": "ObjectRemoved:Delete"}
+    assert created_objects('{"Event": "s3:TestEvent"}') == []
+    assert created_objects(json.dumps({"Records": [removed]})) == []
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "{}", '{"Records": 5}', '{"Records": [{"eventName": 1}]}', "nonsense"]
+)
+def test_message_that_is_no_notification_is_an_error(body: str) -> None:
+    with pytest.raises(PermanentError):
+        created_objects(body)
+
+
+def test_same_object_gives_the_same_task_and_a_new_upload_another() -> None:
+    first, again, other = (
+        created_objects(json.dumps({"Records": [record("k", eTag=tag)]}))[0].task_id
+        for tag in ("a", "a", "b")
+    )
+    assert first == again != other
