@@ -80,4 +80,3 @@ def _usage(bench: Bench) -> Usage:
 
 def _told(parts: Mapping[str, float]) -> str:
     return ", ".join(f"{name} ${dollars:.3f}" for name, dollars in sorted(parts.items(), key=lambda p: -p[1]))
-

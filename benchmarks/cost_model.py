@@ -43,7 +43,8 @@ def path_cost(prices: Prices, usage: Usage) -> dict[str, float]:
     vcpu_hours = usage.cpu_us_an_event / _SECONDS_AN_HOUR / usage.cpu_utilisation
     gigabytes = usage.event_bytes * MILLION / 1e9
     return {
-        "load balancer": hours * prices["alb_hour"] + _lcu_hours(usage, hours, gigabytes) * prices["alb_lcu_hour"],
+        "load balancer": hours * prices["alb_hour"]
+        + _lcu_hours(usage, hours, gigabytes) * prices["alb_lcu_hour"],
         "SNS": chunks * pieces * prices["sns_request"],
         "SQS": sqs_requests * prices["sqs_request"],
         "DynamoDB writes": usage.write_units_per_1000 * 1_000 * prices["dynamodb_write_unit"],

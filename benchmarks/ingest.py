@@ -76,7 +76,12 @@ def measure(bench: Bench, name: str) -> Result:
             f"{spread(readings['ours'], readings['bare'])}; in the loop {rate:,.0f} events/s, p99 {p99_ms:.0f} ms; "
             "the peer checks nothing and stores nothing"
         ],
-        {"ratio": reached, "cpu_us_per_event": mine, "cpu_us_per_event_bare": peer, "events_per_second": rate},
+        {
+            "ratio": reached,
+            "cpu_us_per_event": mine,
+            "cpu_us_per_event_bare": peer,
+            "events_per_second": rate,
+        },
     )
 
 

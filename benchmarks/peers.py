@@ -35,7 +35,10 @@ def unpacked_wheel(bench: Bench, requirement: str, how: str) -> Path:
     if not folder.exists():
         bench.say(f"fetching {requirement}")
         wheels = bench.folder / "wheels" / requirement
-        _fetch([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(wheels), requirement], how)
+        _fetch(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(wheels), requirement],
+            how,
+        )
         (wheel,) = wheels.glob("*.whl")
         _keep(folder, lambda new: zipfile.ZipFile(wheel).extractall(new))
     return folder
@@ -62,7 +65,9 @@ def node_package(bench: Bench, requirement: str) -> Path:
 
         def install(new: Path) -> None:
             (new / "package.json").write_text('{"name": "peer", "private": true}')
-            _fetch(["npm", "install", "--no-audit", "--no-fund", requirement], "let npm reach its registry", new)
+            _fetch(
+                ["npm", "install", "--no-audit", "--no-fund", requirement], "let npm reach its registry", new
+            )
 
         _keep(folder, install)
     return folder

@@ -14,7 +14,9 @@ from botocore.exceptions import ClientError
 from benchmarks.memory_dynamodb import MemoryDynamoDb
 
 _ENTRY_ID = re.compile(rb"member\.\d+\.Id=(\d+)")
-_SNS = '<{0}Response xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><{0}Result>{1}</{0}Result></{0}Response>'
+_SNS = (
+    '<{0}Response xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><{0}Result>{1}</{0}Result></{0}Response>'
+)
 _MEMBER = "<member><Id>%d</Id><MessageId>00000000-0000-0000-0000-%012d</MessageId></member>"
 
 

@@ -54,8 +54,7 @@ def number_bytes(text: str) -> int:
 
 def write_units(before: Item | None, after: Item | None, *, in_transaction: bool) -> int:
     """Units of one write to the table itself."""
-    size = max(item_bytes(before or {}), item_bytes(after or {}))
-    units = max(1, math.ceil(size / UNIT_BYTES))
+    units = max(_units(before), _units(after))
     return units * 2 if in_transaction else units
 
 
@@ -64,12 +63,18 @@ def index_units(before: Item | None, after: Item | None, indexes: Iterable[Index
     units = 0
     for index in indexes:
         old, new = _entry(before, index), _entry(after, index)
-        if old == new == None or before == after:  # noqa: E711 - a chain reads best
+        if before == after:
             continue
-        moved = old is not None and new is not None and old != new
-        for item in ((before, after) if moved else (after if new is not None else before,)):
-            units += max(1, math.ceil(item_bytes(item or {}) / UNIT_BYTES))
+        # An entry whose key changes is taken out and put in anew.
+        if old is not None and old != new:
+            units += _units(before)
+        if new is not None:
+            units += _units(after)
     return units
+
+
+def _units(item: Item | None) -> int:
+    return max(1, math.ceil(item_bytes(item or {}) / UNIT_BYTES))
 
 
 def _entry(item: Item | None, index: Index) -> tuple[object, object] | None:

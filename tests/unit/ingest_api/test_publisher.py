@@ -20,6 +20,7 @@ class Topic:
 
     def __init__(self) -> None:
         self.batches: list[list[SnsMessage]] = []
+        self.called = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
         self.refuses = b"nothing"
@@ -31,6 +32,7 @@ class Topic:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.batches.append(list(messages))
+        self.called.set()
         await self.open.wait()
         await asyncio.sleep(0)
         self.at_once -= 1
@@ -145,8 +147,7 @@ async def test_calls_under_way_are_bounded_and_events_gather_meanwhile():
     topic.open.clear()
     one = publisher(topic, in_flight=1)
     first = asyncio.create_task(one.publish("a", pieces("first"), set()))
-    while not topic.batches:
-        await asyncio.sleep(0.001)
+    await topic.called.wait()
     rest = [asyncio.create_task(one.publish("a", pieces(f"e-{n}"), set())) for n in range(20)]
     await asyncio.sleep(0.01)
     topic.open.set()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kinstream_devkit.demo import Target
 
 _EVENT_SUFFIXES = {".json", ".ndjson", ".jsonl", ".gz"}
+_INTERRUPTED = 130
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -82,8 +83,12 @@ def demo(
         keep=keep,
     )
     console = Console(width=None if Console().is_terminal else 120)
-    with Show(console) as show:
-        findings = run_demo(options, show)
+    try:
+        with Show(console) as show:
+            findings = run_demo(options, show)
+    except KeyboardInterrupt:
+        # Not 1, which says that results differ.
+        raise SystemExit(_INTERRUPTED) from None
     write_page(findings, report)
     print_report(console, findings, report)
     raise SystemExit(1 if findings.differing else 0)
