@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -35,21 +36,20 @@ def main() -> int:
     names = args.names or [name for name in TARGETS if not (args.quick and name in _NOT_QUICK)]
     on = report.machine()
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "kinstream-benchmarks"
-    with tempfile.TemporaryDirectory(prefix="kinstream-bench-") as folder:
-        with console.status("") as status:
-            bench = Bench(
-                quick=args.quick,
-                folder=Path(folder),
-                cache=cache,
-                rows={name: _row(name) for name in TARGETS},
-            )
-            for number, name in enumerate(names, 1):
-                heading = f"[bold]{name}[/] ({number} of {len(names)})"
-                bench.say = lambda text, heading=heading: status.update(f"{heading}: {text}")  # type: ignore[misc]
-                bench.say("starting")
-                began = time.monotonic()
-                result = bench.measure(name)
-                _tell(console, name, result, time.monotonic() - began)
+    with (
+        tempfile.TemporaryDirectory(prefix="kinstream-bench-") as folder,
+        console.status("") as status,
+    ):
+        bench = Bench(
+            quick=args.quick, folder=Path(folder), cache=cache, rows={name: _row(name) for name in TARGETS}
+        )
+        for number, name in enumerate(names, 1):
+            heading = f"[bold]{name}[/] ({number} of {len(names)})"
+            bench.say = lambda text, heading=heading: status.update(f"{heading}: {text}")  # type: ignore[misc]
+            bench.say("starting")
+            began = time.monotonic()
+            result = bench.measure(name)
+            _tell(console, name, result, time.monotonic() - began)
     results = {name: bench.results[name] for name in TARGETS if name in bench.results}
     print(report.markdown(results, on))
     skipped = [name for name in TARGETS if name not in results]
@@ -72,9 +72,13 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def _row(name: str):
+def _row(name: str) -> Callable[[Bench], Result]:
     # Imported when it is its turn: one row's libraries are no business of another's.
-    return lambda bench: import_module(f"benchmarks.{MODULES[name]}").measure(bench, name)
+    def measure(bench: Bench) -> Result:
+        result: Result = import_module(f"benchmarks.{MODULES[name]}").measure(bench, name)
+        return result
+
+    return measure
 
 
 def _tell(console: Console, name: str, result: Result, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Row `cost`: all AWS charges of a million events, from the price table, with what the other rows measured."""
+"""Row `cost`: all AWS charges of a million events, from a price table and the other rows."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ MOST = 0.2
 
 EVENTS_A_CHUNK = 50
 _SQS_CALL_US = 600
-"""CPU of one SQS call through aiobotocore, from the project's measurements; a receive and a delete a group."""
+"""CPU of one SQS call through aiobotocore, as measured before; a receive and a delete a group."""
 _ITEM_READS_AN_EVENT = 0.2
 """Ledger items read: those that a worker does not remember. Half a read unit each (eventually consistent)."""
 _LAMBDA = {"milliseconds": 10.0, "memory_gb": 0.125}
@@ -40,9 +40,9 @@ def measure(bench: Bench, name: str) -> Result:
             f"{usage.cpu_utilisation:.0%} with {usage.memory_gb_a_vcpu:.0f} GB a vCPU and "
             f"{usage.cpu_us_an_event:.0f} µs of CPU an event as measured here; not in it: traffic out, logs, "
             "what reads the results, storage beyond a month of the archive",
-            f"the peer: one HTTP API request, one invocation of {_LAMBDA['milliseconds']:.0f} ms at 128 MB and one "
-            "plain write unit an event; it neither counts nor finds duplicates. The one that does writes "
-            f"{counting_units:.1f} units an event, as in the row write-units",
+            f"the peer: one HTTP API request, one invocation of {_LAMBDA['milliseconds']:.0f} ms at 128 MB "
+            "and one plain write unit an event; it neither counts nor finds duplicates. The one that does "
+            f"writes {counting_units:.1f} units an event, as in the row write-units",
         ],
         {
             "dollars_per_million": total,

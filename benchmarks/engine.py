@@ -17,7 +17,7 @@ def settings(prefix: str = "bench", endpoint_url: str | None = None) -> WorkerSe
     """A worker's settings; the retention covers the workload's dates."""
     return WorkerSettings(
         name_prefix=prefix,
-        ledger_hash_key=HASH_KEY,  # type: ignore[arg-type]
+        ledger_hash_key=HASH_KEY,
         aws_endpoint_url=endpoint_url,
     )
 

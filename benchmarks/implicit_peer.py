@@ -10,8 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from implicit.als import AlternatingLeastSquares
-from scipy.sparse import csr_matrix
+from implicit.als import AlternatingLeastSquares  # type: ignore[import-not-found]
+from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
 TOP = 10
 DAY_SECONDS = 86_400
@@ -45,7 +45,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def recency(known: list[list], now: int) -> np.ndarray:
+def recency(known: list[tuple[str, str, int]], now: int) -> np.ndarray:
     """The weights that Kinstream's job gives: by age and by place from the customer's end."""
     times = defaultdict(list)
     for number, (user, _, at) in enumerate(known):

@@ -73,8 +73,8 @@ def measure(bench: Bench, name: str) -> Result:
         [
             f"{CONNECTIONS} connections in a closed loop, {requests:,} requests a round, "
             f"{bodies.stat().st_size // _BODIES // size} bytes an event, ratio "
-            f"{spread(readings['ours'], readings['bare'])}; in the loop {rate:,.0f} events/s, p99 {p99_ms:.0f} ms; "
-            "the peer checks nothing and stores nothing"
+            f"{spread(readings['ours'], readings['bare'])}; in the loop {rate:,.0f} events/s, "
+            f"p99 {p99_ms:.0f} ms; the peer checks nothing and stores nothing"
         ],
         {
             "ratio": reached,

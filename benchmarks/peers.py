@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.runner import Bench, MissingError
@@ -85,7 +86,7 @@ def _fetch(command: list[str], how: str, cwd: Path | None = None) -> None:
         raise MissingError(f"not to be had now: {how} ({said})")
 
 
-def _keep(folder: Path, fill) -> None:
+def _keep(folder: Path, fill: Callable[[Path], object]) -> None:
     """Fill beside it and rename, so that an interrupted fetch leaves nothing that looks whole."""
     new = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     new.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Row `recommendations`: the training job on MovieLens-100k, split by time, against simpler ways and `implicit`.
+"""Row `recommendations`: the training job on MovieLens-100k, split by time, against its peers.
 
 Every rating is one view. The job sees what came up to the split and writes lists, as for any app; they are
 judged here on what came after it, by the same function as the peers: NDCG@10 over customers known before
@@ -11,38 +11,34 @@ import math
 import os
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.movielens import (
+    SPLIT_SECONDS,
+    TOP,
+    Lists,
+    View,
+    ndcg,
+    ranked_for_all,
+    read_views,
+    wanted_after,
+)
 from benchmarks.peers import installed_packages, unpacked_wheel
 from benchmarks.runner import Bench, MissingError, Result
 
-SPLIT_SECONDS = 889_237_269
-TOP = 10
 TREND_HALF_LIFE_DAYS = 7.0
 GATE_RATIO = 0.98
 """The job's own default. It runs with the gate open here, so that what it refuses can be judged too."""
 
 _DATA = "recbole==1.2.1"
-_DAY_SECONDS = 86_400
 _JOB_SECONDS = 600
 _PEER_SECONDS = 300
 _PEER = Path(__file__).with_name("implicit_peer.py")
-
-Lists = Mapping[str, Sequence[str]]
-
-
-class View(NamedTuple):
-    """One rating, taken as a view."""
-
-    user: str
-    item: str
-    at_seconds: int
 
 
 def measure(bench: Bench, name: str) -> Result:
@@ -68,14 +64,15 @@ def measure(bench: Bench, name: str) -> Result:
         f"{ours:.3f} against {trending:.3f} (recency-weighted) and {als['ndcg']:.3f} (`implicit`){refused}",
         published and ours > trending and ours > als["ndcg"],
         [
-            f"MovieLens-100k, {len(known):,} views before the split, {len(wanted)} customers to judge by; plain "
-            f"popularity {popular:.3f}; recency-weighted with a half-life of {TREND_HALF_LIFE_DAYS:.0f} days; "
-            f"catalogue coverage {coverage:.1%}; the job took {manifest['seconds']:.0f} s",
+            f"MovieLens-100k, {len(known):,} views before the split, {len(wanted)} customers to judge by; "
+            f"plain popularity {popular:.3f}; recency-weighted with a half-life of "
+            f"{TREND_HALF_LIFE_DAYS:.0f} days; catalogue coverage {coverage:.1%}; the job took "
+            f"{manifest['seconds']:.0f} s",
             f"inside the job, on its own newest slice of what it sees: {metrics['ndcg']:.3f} with the beta "
             f"{metrics['beta']} that it chose, ALS alone {metrics['ndcg_als_alone']:.3f}, trending "
             f"{metrics['ndcg_trending']:.3f}, {metrics['warm_users']} customers",
-            f"`implicit` ALS with the best of {als['tried']:.0f} settings, chosen on the test itself in its favour: "
-            f"{als['settings']}",
+            f"`implicit` ALS with the best of {als['tried']:.0f} settings, chosen on the test itself "
+            f"in its favour: {als['settings']}",
         ],
         {
             "ndcg": ours,
@@ -91,52 +88,7 @@ def measure(bench: Bench, name: str) -> Result:
     )
 
 
-def ndcg(lists: Lists, wanted: Mapping[str, set[str]]) -> float:
-    """Mean NDCG@10, nothing for a customer without a list."""
-    total = 0.0
-    for user, items in wanted.items():
-        gains = (1 / math.log2(n + 2) for n, item in enumerate(lists.get(user, ())[:TOP]) if item in items)
-        total += sum(gains) / sum(1 / math.log2(n + 2) for n in range(min(TOP, len(items))))
-    return total / max(1, len(wanted))
-
-
-def wanted_after(views: Iterable[View]) -> dict[str, set[str]]:
-    """What customers known before the split turned to afterwards, of what was known before."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    later: list[View] = []
-    items: set[str] = set()
-    for view in views:
-        if view.at_seconds > SPLIT_SECONDS:
-            later.append(view)
-        else:
-            seen[view.user].add(view.item)
-            items.add(view.item)
-    wanted: dict[str, set[str]] = defaultdict(set)
-    for view in later:
-        if view.user in seen and view.item in items - seen[view.user]:
-            wanted[view.user].add(view.item)
-    return dict(wanted)
-
-
-def ranked_for_all(known: Sequence[View], half_life_days: float) -> Lists:
-    """The same ranking for everybody, without what each has seen; an infinite half-life is popularity."""
-    scores: dict[str, float] = defaultdict(float)
-    seen: dict[str, set[str]] = defaultdict(set)
-    for view in known:
-        age_days = (SPLIT_SECONDS - view.at_seconds) / _DAY_SECONDS
-        scores[view.item] += 2 ** (-age_days / half_life_days)
-        seen[view.user].add(view.item)
-    best = sorted(scores, key=lambda item: (-scores[item], item))
-    return {user: [item for item in best if item not in items][:TOP] for user, items in seen.items()}
-
-
-def _views(folder: Path) -> list[View]:
-    path = folder / "recbole" / "dataset_example" / "ml-100k" / "ml-100k.inter"
-    rows = [line.split("\t") for line in path.read_text().splitlines()[1:]]
-    return [View(user, item, int(float(at))) for user, item, _, at in rows]
-
-
-def _train(folder: Path, known: Sequence[View]) -> tuple[Lists, dict]:
+def _train(folder: Path, known: Sequence[View]) -> tuple[Lists, dict[str, Any]]:
     archive, output = folder / "archive", folder / "training"
     archive.mkdir()
     columns = {
@@ -183,7 +135,7 @@ def job_path() -> Path:
     return Path(spec.origin)
 
 
-def _implicit(bench: Bench, known: Sequence[View], wanted: Mapping[str, set[str]]) -> dict:
+def _implicit(bench: Bench, known: Sequence[View], wanted: Mapping[str, set[str]]) -> dict[str, Any]:
     packages = installed_packages(bench, "implicit", "implicit==0.7.3")
     data = bench.folder / "implicit.json"
     data.write_text(

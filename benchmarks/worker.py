@@ -8,6 +8,7 @@ which is the engine alone. Both processors that every content event passes, one 
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 import msgspec
@@ -57,15 +58,17 @@ def measure(bench: Bench, name: str) -> Result:
     )
     reached = ratio(whole, plain)
     return Result(
-        f"{reached:.0f}x ({per_event['engine with its client']:.1f} against {per_event['plain fold']:.2f} µs); "
+        f"{reached:.0f}x ({per_event['engine with its client']:.1f} against "
+        f"{per_event['plain fold']:.2f} µs); "
         f"engine without its AWS client {ratio(alone, plain):.0f}x ({per_event['engine alone']:.1f} µs)",
         reached <= MOST,
         [
             f"{events:,} events, messages of 10 events of a customer, groups of 10 messages, processors "
             f"{' and '.join(PROCESSORS)} together: {workload.DESCRIPTION}; ratio {spread(whole, plain)}; "
             f"one core does {1e6 / per_event['engine with its client']:,.0f} events/s; "
-            f"outside of the commit, trending costs {per_event['trending']:.1f} µs an event more (written every 5 s, "
-            f"at 1,000 events a second) and the archive's Parquet {per_event['archive']:.1f} µs"
+            f"outside of the commit, trending costs {per_event['trending']:.1f} µs an event more "
+            f"(written every 5 s, at 1,000 events a second) and the archive's Parquet "
+            f"{per_event['archive']:.1f} µs"
         ],
         {
             "ratio": reached,
@@ -165,5 +168,5 @@ class PlainFold:
         for moments in self._moments.values():
             moments.sort()
             times = [time_ms for time_ms, _, _ in moments]
-            count += 1 + sum(b - a > GAP_MS for a, b in zip(times, times[1:], strict=False))
+            count += 1 + sum(b - a > GAP_MS for a, b in pairwise(times))
         return count

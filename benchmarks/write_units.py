@@ -7,6 +7,7 @@ peer writes each event on its own in a transaction with its counters, sized by t
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 from benchmarks import engine, workload
 from benchmarks.memory_dynamodb import Item, MemoryDynamoDb
@@ -53,7 +54,7 @@ def measure(bench: Bench, name: str) -> Result:
     bench.say("batches of 10 a customer")
     grouped = _units(workload.messages(iter(batches)), size=10)
     bench.say("in chunks as the collector makes them")
-    merged = [sum(batches[start : start + 5], []) for start in range(0, len(batches), 5)]
+    merged = [list(chain(*batches[start : start + 5])) for start in range(0, len(batches), 5)]
     coalesced = _per_thousand(_units(workload.messages(iter(merged)), size=10), events)
     bench.say("one by one")
     alone = events[: len(events) // 4]
@@ -67,8 +68,9 @@ def measure(bench: Bench, name: str) -> Result:
         f"{total:,.0f} (peer {naive:,.0f}); in chunks of 50 {coalesced:,.0f}; one by one {one_by_one:,.0f}",
         total <= MOST,
         [
-            f"{len(events):,} events of {_CUSTOMERS:,} customers, {workload.DESCRIPTION}; groups of 10 messages "
-            f"of 10 events (chunks of 50: of five customers), trending written every {_FLUSH_SECONDS} s at {EVENTS_A_SECOND:,} events a second",
+            f"{len(events):,} events of {_CUSTOMERS:,} customers, {workload.DESCRIPTION}; groups of 10 "
+            f"messages of 10 events (chunks of 50: of five customers), trending written every "
+            f"{_FLUSH_SECONDS} s at {EVENTS_A_SECOND:,} events a second",
             f"of which {parts}",
             "the peer: the event, its session, its customer's counters and, for events with content, the "
             "content's counters, each 1 KB at most, in one transaction an event",

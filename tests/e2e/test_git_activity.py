@@ -4,13 +4,14 @@ import csv
 import gzip
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from kinstream_devkit.environment import API
-from kinstream_devkit.stack import ANY_PORT, Stack, StackOptions
+from kinstream_devkit.stack import ANY_PORT, Stack, StackAddress, StackOptions
 from tests.support.sending import Reader, Sender, wait_for
 
 DATA = Path(__file__).parents[3] / "shared/data/events/git-activity.csv.gz"
@@ -37,6 +38,11 @@ def native(row: dict[str, str]) -> dict:
     }
 
 
+def send(address: StackAddress, events: list[dict]) -> None:
+    with Sender(address.url, address.write_key) as sender:
+        sender.send_all(events)
+
+
 @pytest.mark.timeout(290)
 @pytest.mark.xdist_group("stack")
 @pytest.mark.skipif(not DATA.exists(), reason=f"the real events are not beside the project: {DATA.name}")
@@ -49,17 +55,15 @@ def test_real_events_make_exactly_the_known_sessions(tmp_path: Path):
         services=(API, "session-worker"),
         variables={"KINSTREAM_LEDGER_RETENTION_SECONDS": str(TWENTY_YEARS_SECONDS)},
     )
-    with Stack(options) as stack:
+    with Stack(options) as stack, ExitStack() as open_clients:
         address = stack.start()
         lanes = defaultdict(list)
         for number, event in enumerate(events):
             lanes[number // 50 % SENDERS].append(event)
         with ThreadPoolExecutor(SENDERS) as pool:
-            for done in [
-                pool.submit(Sender(address.url, address.write_key).send_all, lane) for lane in lanes.values()
-            ]:
+            for done in [pool.submit(send, address, lane) for lane in lanes.values()]:
                 done.result()
-        reader = Reader(address.url, address.secret_key)
+        reader = open_clients.enter_context(Reader(address.url, address.secret_key))
         for customer_id, count in by_customer.items():
             wait_for(
                 f"all events of customer {customer_id}",

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.support.sending import Reader, Sender, wait_for
 
 CUSTOMERS = 20
 EVENTS_A_CUSTOMER = 200
+AWAY_SECONDS = 10
 
 
 def events_of(customer: int) -> list[dict]:
@@ -35,8 +37,8 @@ def events_of(customer: int) -> list[dict]:
 class Traffic:
     """Sends the same events twice, shuffled, from a thread, slowly enough to be hit by faults."""
 
-    def __init__(self, url: str, write_key: str) -> None:
-        self._sender = Sender(url, write_key)
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
         everything = [event for customer in range(CUSTOMERS) for event in events_of(customer)]
         self._events = random.Random(7).sample(everything * 2, 2 * len(everything))
         self._failure: BaseException | None = None
@@ -86,18 +88,18 @@ def test_kills_of_every_service_and_a_restart_of_the_emulator_lose_and_repeat_no
         data_dir=tmp_path,
         port=ANY_PORT,
         services=(API, "session-worker"),
-        restart_delay_seconds=1,
+        restart_delay_seconds=AWAY_SECONDS,
     )
     said: list[str] = []
-    with Stack(options) as stack:
+    with Stack(options) as stack, ExitStack() as open_clients:
         address = stack.start(said.append)
         data = DataDir(tmp_path)
-        reader = Reader(address.url, address.secret_key)
-        with Traffic(address.url, address.write_key) as traffic:
-            for number, name in enumerate((API, "session-worker", API, "session-worker"), 1):
-                wait_for("traffic", lambda n=number: traffic.sent > n * traffic.total // 8)
+        reader = open_clients.enter_context(Reader(address.url, address.secret_key))
+        with Sender(address.url, address.write_key) as sender, Traffic(sender) as traffic:
+            for number, name in enumerate((API, "session-worker"), 1):
+                wait_for("traffic", lambda n=number: traffic.sent > n * traffic.total // 4)
                 kill(data, name, signal.SIGKILL)
-            wait_for("traffic", lambda: traffic.sent > 5 * traffic.total // 8)
+            wait_for("traffic", lambda: traffic.sent > 3 * traffic.total // 4)
             kill(data, EMULATOR, signal.SIGTERM)
         assert traffic.refusals
         for customer in range(CUSTOMERS):

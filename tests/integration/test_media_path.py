@@ -316,7 +316,7 @@ def test_emulator_that_goes_away_and_comes_back_loses_nothing(tmp_path: Path) ->
         assert process.poll() is None
         with ministack(state, port=int(url.rpartition(":")[2])):
             last = stack.upload(clip, "video/3gpp")
-            assert stack.wait(waiting, *FINAL, seconds=90)["state"] == "ready"
+            assert stack.wait(waiting, *FINAL, seconds=200)["state"] == "ready"
             assert stack.wait(last, *FINAL)["state"] == "ready"
             end(process)
             assert process.returncode == 0

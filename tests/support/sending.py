@@ -4,7 +4,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -13,11 +13,24 @@ RETRY_SECONDS = 0.2
 GIVE_UP_SECONDS = 120
 
 
-class Sender:
-    """Sends native events to one API, counting what was acknowledged."""
+class _Caller:
+    """One key's connection to one API."""
 
-    def __init__(self, url: str, write_key: str) -> None:
-        self._client = httpx.Client(base_url=url, auth=(write_key, ""), timeout=30, trust_env=False)
+    def __init__(self, url: str, key: str) -> None:
+        self._client = httpx.Client(base_url=url, auth=(key, ""), timeout=30, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+
+class Sender(_Caller):
+    """Sends native events, counting what was acknowledged."""
+
+    def __init__(self, url: str, key: str) -> None:
+        super().__init__(url, key)
         self.acknowledged = 0
         self.refusals = 0
 
@@ -47,11 +60,8 @@ class Sender:
             assert answer["rejected"] == []
 
 
-class Reader:
-    """Reads results with a secret key."""
-
-    def __init__(self, url: str, secret_key: str) -> None:
-        self._client = httpx.Client(base_url=url, auth=(secret_key, ""), timeout=30, trust_env=False)
+class Reader(_Caller):
+    """Reads results, with a secret key."""
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON of an answer that must be 200, trying again while the API is away."""

@@ -69,6 +69,7 @@ def test_members_of_one_gzip_body_belong_together():
 @pytest.mark.parametrize(
     "body",
     [b"", b"no gzip", gzip.compress(b"x" * 1000)[:-9], zlib.compress(b"[]"), gzip.compress(b"") * 1000],
+    ids=["empty", "plain", "cut off", "zlib", "a thousand members"],
 )
 def test_what_is_no_gzip_is_refused(body):
     with pytest.raises(ApiError) as refusal:

@@ -37,7 +37,7 @@ class Content(Reducer):
     }
 
     def key(self, event: Event) -> LedgerKey:
-        return LedgerKey((event.customer_id,))
+        return LedgerKey((event.customer_id,), (event.device_id,))
 
     def effects(self, app: str, key: LedgerKey, new: Sequence[Event]) -> Iterator[Effect]:
         (customer_id,) = key.partition
