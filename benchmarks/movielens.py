@@ -1,4 +1,4 @@
-"""MovieLens-100k as views of contents, a split by time, and how good lists are. Pure but for reading the file."""
+"""MovieLens-100k as views of contents, a split by time, and how good lists are. Pure but for reading it."""
 
 import math
 from collections import defaultdict

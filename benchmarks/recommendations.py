@@ -43,7 +43,7 @@ _PEER = Path(__file__).with_name("implicit_peer.py")
 
 def measure(bench: Bench, name: str) -> Result:
     """The row."""
-    views = _views(
+    views = read_views(
         unpacked_wheel(bench, _DATA, f"let pip reach an index for {_DATA} (MovieLens-100k is in it)")
     )
     known = [view for view in views if view.at_seconds <= SPLIT_SECONDS]

@@ -41,7 +41,10 @@ class AwsClients:
         self, settings: CoreSettings, *, max_attempts: int = 4, read_timeout_seconds: float = 30
     ) -> None:
         self._settings = settings
-        self._config = AioConfig(**_config(settings, max_attempts, read_timeout_seconds))
+        # Our requests are built by tested code: checking them again costs a tenth of a worker's time.
+        self._config = AioConfig(
+            **_config(settings, max_attempts, read_timeout_seconds), parameter_validation=False
+        )
         self._session = get_session()
         self._stack = AsyncExitStack()
 

@@ -73,9 +73,12 @@ def truth_of(events: Iterable[Event]) -> Truth:
 
 
 def without_duplicates(events: Iterable[Event]) -> list[Event]:
-    """Each event once: the customer, the time as the client wrote it, and the id tell which it is."""
-    seen = {(event["customer_id"], event["occurred_at"], event["id"]): event for event in events}
-    return list(seen.values())
+    """Each event once: whose it is, its device, the time as the client wrote it and the id tell which."""
+    return list({_identity(event): event for event in events}.values())
+
+
+def _identity(event: Event) -> tuple[str, ...]:
+    return event["customer_id"], event.get("device_id", ""), event["occurred_at"], event["id"]
 
 
 def time_of(event: Event) -> datetime:

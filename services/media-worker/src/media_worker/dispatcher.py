@@ -63,9 +63,15 @@ class Dispatcher:
             try:
                 self.step()
                 failures = 0
-            except _AWAY as error:
+            except Exception as error:
                 failures += 1
-                log.warning("dispatcher waits", extra={"error": type(error).__name__, "failures": failures})
+                expected = isinstance(error, _AWAY)
+                log.log(
+                    logging.WARNING if expected else logging.ERROR,
+                    "dispatcher waits",
+                    extra={"error": type(error).__name__, "failures": failures},
+                    exc_info=None if expected else error,
+                )
                 stop.wait(min(_LONGEST_PAUSE_SECONDS, 0.25 * 2 ** min(failures, 10)))
 
     def step(self) -> None:
@@ -118,13 +124,35 @@ class Dispatcher:
         log.warning("abandoned item given up", extra={"media_id": item.media_id})
 
 
-def task_sender(app: Celery) -> SendTask:
-    """Sends media tasks through Celery; the message holds ids and nothing else."""
+class TaskSender:
+    """Sends media tasks through Celery; the message holds ids and nothing else. For one thread.
 
-    def send(task_id: UUID, app_id: str, media_id: str) -> None:
-        app.send_task(TASK_NAME, args=(app_id, media_id), task_id=str(task_id), ignore_result=True)
+    A connection that has failed once is thrown away: kombu would go on with a channel of it that is
+    closed, and fail with it for ever.
+    """
 
-    return send
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection: Any = None
+
+    def __call__(self, task_id: UUID, app_id: str, media_id: str) -> None:
+        """Returns once the queue has the task; whatever it raises, the next call begins anew."""
+        if self._connection is None:
+            self._connection = self._app.connection_for_write()
+        sent = False
+        try:
+            self._app.send_task(
+                TASK_NAME,
+                args=(app_id, media_id),
+                task_id=str(task_id),
+                ignore_result=True,
+                connection=self._connection,
+                retry=False,
+            )
+            sent = True
+        finally:
+            if not sent:
+                self._connection = None
 
 
 def run_beside_worker(app: Celery, build: Callable[[], Dispatcher]) -> None:

@@ -74,7 +74,7 @@ def _run(settings: MediaWorkerSettings, uploads_url: str, media_url: str) -> int
 
     from media_worker import tasks
     from media_worker.celery_app import build_app
-    from media_worker.dispatcher import Dispatcher, run_beside_worker, task_sender
+    from media_worker.dispatcher import Dispatcher, TaskSender, run_beside_worker
 
     sqs = blocking_client("sqs", settings)
     tasks.clean_up(settings, sqs)
@@ -87,7 +87,7 @@ def _run(settings: MediaWorkerSettings, uploads_url: str, media_url: str) -> int
             sqs,
             uploads_url,
             open_catalog(settings.catalog_url.get_secret_value()),
-            task_sender(app),
+            TaskSender(app),
         )
 
     run_beside_worker(app, build_dispatcher)

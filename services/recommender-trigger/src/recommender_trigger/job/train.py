@@ -21,7 +21,11 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-SCHEMA = "id string, type string, customer_id string, occurred_at_ms long, counted boolean, content_id string"
+SCHEMA = (
+    "id string, type string, customer_id string, device_id string, occurred_at_ms long, counted boolean, "
+    "content_id string"
+)
+IDENTITY = ["customer_id", "device_id", "occurred_at_ms", "id"]
 VIEWED, LIKED, UNLIKED = "content.viewed", "content.liked", "content.unliked"
 WEIGHTS = {VIEWED: 1.0, LIKED: 4.0}
 DAY_MS = 86_400_000.0
@@ -65,7 +69,7 @@ def read_events(
 ) -> tuple[DataFrame, DataFrame, DataFrame, dict[str, int]]:
     """(content events by customer number u and content number i, names of both, counts)."""
     rows = classified(spark.read.schema(SCHEMA).option("recursiveFileLookup", True).parquet(args.archive))
-    good = rows.where("kind = 'content'").dropDuplicates(["customer_id", "occurred_at_ms", "id"])
+    good = rows.where("kind = 'content'").dropDuplicates(IDENTITY)
     used = capped(good, args).cache()
     customers = numbered(spark, used, "customer_id", "u")
     contents = numbered(spark, used, "content_id", "i")

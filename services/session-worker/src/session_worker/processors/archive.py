@@ -36,7 +36,7 @@ class Archive(Sink):
     """Keeps everything, also what is not counted.
 
     Guarantee: at least once; messages are deleted after their files are stored. Readers drop repetitions
-    by (customer_id, occurred_at_ms, id).
+    by (customer_id, device_id, occurred_at_ms, id).
     """
 
     name = "archive"
