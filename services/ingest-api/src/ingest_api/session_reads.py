@@ -128,6 +128,8 @@ class SessionReads:
     async def _run_before(self, partition: str, device: str, edge_ms: int, now_ms: int) -> list[Moment]:
         """Moments before `edge_ms` with no gap over 30 minutes among them and up to it, in order."""
         run: list[Moment] = []
+        if edge_ms == 0:
+            return run
         start_ms = edge_ms
         upper = sort_key([device], bucket_start_ms(start_ms, BUCKET_SECONDS))
         async for moment in self._moments(partition, join_key(device) + "@", upper, now_ms, backwards=True):
