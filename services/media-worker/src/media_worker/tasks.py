@@ -49,23 +49,26 @@ class MediaProcess:
 
     def process(self, app: str, media_id: str, delivery: Delivery) -> bool:
         """Whether the message is done with. If not, it has been told when to come again."""
-        claim = self._catalog.claim(app, media_id, delivery.message_id, self._hold_seconds)
-        if claim is None:
-            return self._unclaimed(app, media_id, delivery)
-        log.info("processing", extra={"media_id": media_id, "attempt": claim.attempt, "kind": claim.kind})
+        # Before the claim: from here on a killed process leaves word of the message that it held.
+        with job_folder(self._settings.media_work_dir, delivery) as folder:
+            claim = self._catalog.claim(app, media_id, delivery.message_id, self._hold_seconds)
+            if claim is None:
+                return self._unclaimed(app, media_id, delivery)
+            return self._work(claim, delivery, folder)
+
+    def _work(self, claim: Claim, delivery: Delivery, folder: Path) -> bool:
+        extra = {"media_id": claim.media_id, "attempt": claim.attempt}
+        log.info("processing", extra=extra | {"kind": claim.kind})
         started = time.monotonic()
         try:
-            with (
-                job_folder(self._settings.media_work_dir, delivery) as folder,
-                self._heartbeat.holding(delivery, claim, folder),
-            ):
+            with self._heartbeat.holding(delivery, claim, folder):
                 self._run(claim, folder)
         except ClaimLostError:
-            log.warning("claim lost", extra={"media_id": media_id, "attempt": claim.attempt})
+            log.warning("claim lost", extra=extra)
             return False
         except Exception as error:  # noqa: BLE001 -- whatever it is, the item must not stay as it is
             return self._failed(claim, delivery, error)
-        log.info("ready", extra={"media_id": media_id, "seconds": round(time.monotonic() - started, 2)})
+        log.info("ready", extra=extra | {"seconds": round(time.monotonic() - started, 2)})
         return True
 
     def _run(self, claim: Claim, folder: Path) -> None:
