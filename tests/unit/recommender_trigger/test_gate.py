@@ -46,3 +46,15 @@ def test_ndcg_is_one_for_the_perfect_order_and_less_for_a_late_hit():
     assert train.ndcg([1, 2, 3], {1, 2}) == pytest.approx(1)
     assert train.ndcg([3, 1], {1}) == pytest.approx(0.6309, abs=1e-4)
     assert train.ndcg([3, 4], {1}) == 0
+
+
+def test_beta_stays_the_default_unless_another_is_clearly_better():
+    lucky = [[0.0] * 7 for _ in range(40)]
+    lucky[0][0] = 1.0
+    assert train.chosen_beta(lucky) == train.DEFAULT_BETA
+    clear = [[0.5 + number % 3 / 10, *[0.1] * 6] for number in range(40)]
+    assert train.chosen_beta(clear) == train.BETAS[0]
+
+
+def test_beta_is_the_default_where_few_customers_can_be_judged():
+    assert train.chosen_beta([[1.0, *[0.0] * 6]] * (train.FEWEST_USERS_FOR_A_SWEEP - 1)) == train.DEFAULT_BETA
