@@ -4,13 +4,14 @@ An accepted event keeps the client's own bytes: the server's fields are written 
 brace, so that nothing is decoded and encoded again. Admitting the same body twice gives the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from ingest_api import bodies
+from ingest_api.bodies import Raw
 from ingest_api.judgement import (
-    MAX_DEPTH,
     MAX_EVENT_BYTES,
     UNDECODABLE,
     BadEvent,
@@ -19,6 +20,7 @@ from ingest_api.judgement import (
     check_time,
     could_be_deep,
     id_of,
+    is_shallow,
     judge,
     occurred_ms,
 )
@@ -83,17 +85,16 @@ def _is_plain(body: bytes, events: list[ClientEvent]) -> bool:
     payloads = [memoryview(event.data) for event in events] if len(body) > _NOT_SMALL_BYTES else []
     if any(payload.nbytes > _NOT_SMALL_BYTES for payload in payloads):
         return False
-    brackets = body.count(b"{") + body.count(b"[")
-    # An event and its payload make two; what is left over could be one event's.
-    if brackets - 2 * len(events) <= MAX_DEPTH - 2:
-        return True
-    return not any(could_be_deep(memoryview(event.data)) for event in events)
+    return is_shallow(body) or not any(could_be_deep(memoryview(event.data)) for event in events)
 
 
-def _take_all(events: list[ClientEvent], raws: list[bytes], now_ms: int, window: Window) -> Admission | None:
+def _take_all(
+    events: list[ClientEvent], raws: Sequence[Raw], now_ms: int, window: Window
+) -> Admission | None:
     """All of them, or None where one is not in order: `_judge_each` then finds which and why."""
     earliest_ms, latest_ms = window
     tail = b',"received_at_ms":%d}' % now_ms
+    stamp = b',"occurred_at_ms":%d'
     pieces = []
     types = set()
     try:
@@ -103,7 +104,7 @@ def _take_all(events: list[ClientEvent], raws: list[bytes], now_ms: int, window:
                 return None
             check_payload(event)
             types.add(event.type)
-            pieces.append(b'%b,"occurred_at_ms":%d%b' % (raw[:-1], time_ms, tail))
+            pieces.append(b"".join((memoryview(raw)[:-1], stamp % time_ms, tail)))
     except (*UNDECODABLE, BadEvent, ValueError):
         return None
     return Admission(pieces, types, len(pieces))

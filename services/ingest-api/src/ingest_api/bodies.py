@@ -6,6 +6,7 @@ one: it only finds where each event begins and ends, so that a bad one harms no 
 
 import json
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -15,6 +16,9 @@ from ingest_api.judgement import UNDECODABLE
 from kinstream.events import ClientEvent
 
 MAX_EVENTS = 1_000
+
+Raw = bytes | msgspec.Raw
+"""The bytes of one event."""
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,19 +44,19 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _ENVELOPE_START = re.compile(r'\{\s*"events"\s*:\s*(?=\[)')
 
 
-def typed(body: bytes) -> tuple[list[ClientEvent], list[bytes]] | None:
+def typed(body: bytes) -> tuple[list[ClientEvent], Sequence[Raw]] | None:
     """(events, their bytes) where all of them have the right form, else None. `body` is stripped."""
     if not body:
         raise _no_json("the body is empty")
     try:
         if body[:1] == b"[":
-            return _decode_list(body), [bytes(raw) for raw in _decode_raw_list(body)]
+            return _decode_list(body), _decode_raw_list(body)
         return _typed_objects(body)
     except UNDECODABLE:
         return None
 
 
-def _typed_objects(body: bytes) -> tuple[list[ClientEvent], list[bytes]]:
+def _typed_objects(body: bytes) -> tuple[list[ClientEvent], Sequence[Raw]]:
     try:
         return [_decode_one(body)], [body]
     except msgspec.MsgspecError:
@@ -61,7 +65,7 @@ def _typed_objects(body: bytes) -> tuple[list[ClientEvent], list[bytes]]:
         events = _decode_envelope(body).events
     except msgspec.MsgspecError:
         return _decode_lines(body), _lines(body)
-    return events, [bytes(raw) for raw in _decode_raw_envelope(body).events]
+    return events, _decode_raw_envelope(body).events
 
 
 def split(body: bytes) -> list[bytes]:

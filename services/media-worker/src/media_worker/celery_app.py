@@ -16,6 +16,9 @@ from media_worker.settings import MediaWorkerSettings
 
 TASK_NAME = "media_worker.process_media"
 
+POLL_SECONDS = 5
+"""How long a poll of the queue waits for a message."""
+
 _HARD_LIMIT_EXTRA_SECONDS = 60
 _SHUTDOWN_RESERVE_SECONDS = 3.0
 
@@ -60,7 +63,7 @@ def _configuration(settings: MediaWorkerSettings, queue_url: str) -> dict[str, A
             "is_secure": settings.aws_endpoint_url is None or settings.aws_endpoint_url.startswith("https"),
             "predefined_queues": {queue: {"url": queue_url}},
             "visibility_timeout": settings.media_visibility_timeout_seconds,
-            "wait_time_seconds": 10,
+            "wait_time_seconds": POLL_SECONDS,
             # Between polls that found nothing: while SQS is away they fail at once.
             "polling_interval": 0.25,
             "client-config": {"connect_timeout": 3, "read_timeout": 30},

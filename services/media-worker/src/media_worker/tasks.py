@@ -12,7 +12,7 @@ from celery.signals import worker_process_init
 from kinstream.aws import blocking_client
 from kinstream.catalog import Claim, MediaRepository, State, open_catalog
 from kinstream.errors import PermanentError
-from media_worker.celery_app import TASK_NAME
+from media_worker.celery_app import POLL_SECONDS, TASK_NAME
 from media_worker.domain.disposition import Failed, after_failure
 from media_worker.heartbeat import Heartbeat, change_visibility
 from media_worker.job import ClaimLostError, MediaJob
@@ -103,11 +103,14 @@ class MediaProcess:
 
 
 def clean_up(settings: MediaWorkerSettings, sqs: Any) -> None:
-    """Remove what killed processes left on this machine, and give their messages back."""
+    """Remove what killed processes left on this machine, and give their messages back.
+
+    Not at once: a poll of the killed process may still be open at the queue, and would swallow them.
+    """
     sweep(
         settings.media_work_dir,
         settings.media_visibility_timeout_seconds,
-        lambda delivery: change_visibility(sqs, delivery, 0),
+        lambda delivery: change_visibility(sqs, delivery, POLL_SECONDS + 1),
     )
 
 

@@ -1,7 +1,7 @@
 """Folders for files that are being worked on, gone when the work ends, however it ends.
 
 Beside the files lies a note of the message that they belong to. Whoever finds the folder of a process
-that was killed gives the message back at once, instead of leaving it to its timeout.
+that was killed gives the message back, instead of leaving it to its timeout.
 """
 
 import json
