@@ -63,7 +63,7 @@ def demo(
       kinstream demo
       kinstream demo --customers 100 --seed 3
       kinstream demo --events history.ndjson.gz --media birthday.3gp beach.jpg
-      kinstream demo --url http://127.0.0.1:8080 --write-key wk_... --secret-key sk_...
+      kinstream demo --url http://127.0.0.1:8080 --write-key kw_... --secret-key ks_...
     """
     signal.signal(signal.SIGTERM, _interrupt)
 
