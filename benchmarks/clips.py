@@ -11,7 +11,7 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from kinstream_devkit.sample_media import draw_scene, write_photo
+from kinstream_devkit.generate.media import draw_scene, write_photo
 
 PHOTO_SIZE = (4032, 3024)
 

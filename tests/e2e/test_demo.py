@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kinstream_devkit.generate import generate
-from kinstream_devkit.sample_media import write_photo
+from kinstream_devkit.generate.media import write_photo
+from kinstream_devkit.generate.world import generate
 
 pytestmark = [pytest.mark.timeout(280), pytest.mark.xdist_group("whole stack")]
 

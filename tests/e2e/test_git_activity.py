@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kinstream_devkit.environment import API
-from kinstream_devkit.stack import ANY_PORT, Stack, StackAddress, StackOptions
+from kinstream_devkit.embedded.environment import API
+from kinstream_devkit.embedded.stack import ANY_PORT, Stack, StackAddress, StackOptions
 from tests.support.sending import Reader, Sender, wait_for
 
 DATA = Path(__file__).parents[3] / "shared/data/events/git-activity.csv.gz"

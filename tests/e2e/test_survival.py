@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kinstream_devkit.datadir import DataDir
-from kinstream_devkit.environment import API, EMULATOR
-from kinstream_devkit.stack import ANY_PORT, Stack, StackOptions
+from kinstream_devkit.embedded.datadir import DataDir
+from kinstream_devkit.embedded.environment import API, EMULATOR
+from kinstream_devkit.embedded.stack import ANY_PORT, Stack, StackOptions
 from tests.support.sending import Reader, Sender, wait_for
 
 CUSTOMERS = 20

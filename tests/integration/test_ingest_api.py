@@ -34,7 +34,7 @@ from kinstream.settings import CoreSettings
 from kinstream.views import cardinality, trending
 from kinstream.views.sessions import Moment, session_id, sessions_of
 from kinstream_devkit.apps import Apps
-from kinstream_devkit.emulator import HOST, free_port
+from kinstream_devkit.embedded.emulator import HOST, free_port
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 from tests.support.engine import engine, event

@@ -28,8 +28,8 @@ from kinstream.catalog import migrate, open_catalog
 from kinstream.catalog.limits import MediaSettings
 from kinstream.registry import ApiKey, create_key
 from kinstream.resources import BUCKET_DERIVED, DEAD_LETTER_SUFFIX, QUEUE_MEDIA, QUEUE_UPLOADS
+from kinstream_devkit.generate.media import write_phone_video, write_photo
 from kinstream_devkit.provision import provision
-from kinstream_devkit.sample_media import write_phone_video, write_photo
 from tests.support.media_samples import (
     needs_real_media,
     real_media,

@@ -11,8 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from kinstream_devkit.emulator import HOST
-from kinstream_devkit.environment import EMULATOR, REDIS, SERVICES
+from kinstream_devkit.embedded.emulator import HOST
+from kinstream_devkit.embedded.environment import EMULATOR, REDIS, SERVICES
 from tests.support.stack import RunningStack, eventually, kinstream, running_stack
 
 pytestmark = pytest.mark.xdist_group("stack")

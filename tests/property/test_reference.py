@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinstream_devkit.generate_walks import Place
-from kinstream_devkit.reference import Activity, truth_of
-from kinstream_devkit.reference_alerts import Alert, alerts_of
+from kinstream_devkit.generate.walks import Place
+from kinstream_devkit.reference.alerts import Alert, alerts_of
+from kinstream_devkit.reference.events import Activity, truth_of
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOME = Place("fam", "home", "Home", 59.0, 18.0, 100.0)

@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
-from kinstream_devkit.sample_media import write_phone_video
+from kinstream_devkit.generate.media import write_phone_video
 
 REAL_MEDIA = Path(__file__).parents[2].parent / "shared" / "data" / "media"
 

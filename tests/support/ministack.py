@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kinstream_devkit.emulator import (
+from kinstream_devkit.embedded.emulator import (
     HOST,
     answers,
     emulator_command,

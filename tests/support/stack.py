@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kinstream_devkit.emulator import console_script
+from kinstream_devkit.embedded.emulator import console_script
 
 STOP_SECONDS = 30
 """Users are promised 10 s; a machine that runs the whole suite at once may take longer."""

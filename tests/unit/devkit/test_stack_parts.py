@@ -11,9 +11,9 @@ from kinstream.errors import PermanentError
 from kinstream.registry import parse_key
 from kinstream.settings import CoreSettings
 from kinstream_devkit.apps import Apps, ensure_first_app
-from kinstream_devkit.datadir import DataDir
-from kinstream_devkit.environment import Ports, core_settings, service_environment
-from kinstream_devkit.logs import MAX_LOG_BYTES, bound_log, last_lines
+from kinstream_devkit.embedded.datadir import DataDir
+from kinstream_devkit.embedded.environment import Ports, core_settings, service_environment
+from kinstream_devkit.embedded.logs import MAX_LOG_BYTES, bound_log, last_lines
 from kinstream_devkit.processors import as_json, check_file, processor_queues, write_file
 from kinstream_devkit.provision import provision
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from kinstream.errors import PermanentError
-from kinstream_devkit.supervisor import ChildSpec, Supervisor
+from kinstream_devkit.embedded.supervisor import ChildSpec, Supervisor
 from tests.support.stack import eventually
 
 _RUNS = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"

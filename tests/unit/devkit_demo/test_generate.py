@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kinstream_devkit.generate import generate
-from kinstream_devkit.reference import time_of, truth_of
-from kinstream_devkit.reference_alerts import alerts_of
+from kinstream_devkit.generate.world import generate
+from kinstream_devkit.reference.alerts import alerts_of
+from kinstream_devkit.reference.events import time_of, truth_of
 
 NOW = datetime(2026, 11, 21, 0, 0, 7, tzinfo=UTC)
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kinstream_devkit.demo_findings import DemoError
-from kinstream_devkit.demo_input import read_events, retention_seconds
-from kinstream_devkit.demo_send import EVENTS_A_REQUEST, cut_into_requests
-from kinstream_devkit.demo_wait import settle
-from kinstream_devkit.generate import Delivery, Workload
+from kinstream_devkit.demo.findings import DemoError
+from kinstream_devkit.demo.inputs import read_events, retention_seconds
+from kinstream_devkit.demo.send import EVENTS_A_REQUEST, cut_into_requests
+from kinstream_devkit.demo.wait import settle
+from kinstream_devkit.generate.world import Delivery, Workload
 
 EVENTS = [{"id": str(n), "customer_id": "fam", "occurred_at": "2026-11-20T12:00:00Z"} for n in range(3)]
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from kinstream_devkit.demo_compare import compare_rejections, differences_of
-from kinstream_devkit.demo_findings import (
+from kinstream_devkit.demo.compare import compare_rejections, differences_of
+from kinstream_devkit.demo.findings import (
     Comparison,
     Difference,
     Findings,
@@ -20,13 +20,13 @@ from kinstream_devkit.demo_findings import (
     RenditionFile,
     Sent,
 )
-from kinstream_devkit.demo_media_checks import is_upright
-from kinstream_devkit.generate import Delivery
-from kinstream_devkit.reference import truth_of
-from kinstream_devkit.reference_alerts import Alert
-from kinstream_devkit.report import print_report
-from kinstream_devkit.report_page import render_page
-from kinstream_devkit.sample_media import draw_scene
+from kinstream_devkit.demo.media_checks import is_upright
+from kinstream_devkit.generate.media import draw_scene
+from kinstream_devkit.generate.world import Delivery
+from kinstream_devkit.reference.alerts import Alert
+from kinstream_devkit.reference.events import truth_of
+from kinstream_devkit.report.page import render_page
+from kinstream_devkit.report.terminal import print_report
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

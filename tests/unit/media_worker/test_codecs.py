@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from kinstream.errors import PermanentError
-from kinstream_devkit.sample_media import draw_scene, write_phone_video, write_photo
+from kinstream_devkit.generate.media import draw_scene, write_phone_video, write_photo
 from media_worker.codecs import images, video
 from media_worker.domain import policy
 from media_worker.domain.policy import HEAD_BYTES, Limits

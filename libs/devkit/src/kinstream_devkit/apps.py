@@ -12,7 +12,7 @@ from kinstream.dynamo import from_item, to_item
 from kinstream.errors import PermanentError
 from kinstream.registry import ApiKey, KeyKind, create_key, parse_key
 from kinstream.resources import TABLE_REGISTRY, Names
-from kinstream_devkit.datadir import DataDir
+from kinstream_devkit.embedded.datadir import DataDir
 
 FIRST_APP = "demo"
 KINDS: tuple[KeyKind, ...] = ("write", "secret")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from kinstream_devkit.demo import Target
+    from kinstream_devkit.demo.run import Target
 
 _EVENT_SUFFIXES = {".json", ".ndjson", ".jsonl", ".gz"}
 _INTERRUPTED = 130
@@ -69,10 +69,10 @@ def demo(
 
     from rich.console import Console
 
-    from kinstream_devkit.demo import DemoOptions, run_demo
-    from kinstream_devkit.demo_show import Show
-    from kinstream_devkit.report import print_report
-    from kinstream_devkit.report_page import write_page
+    from kinstream_devkit.demo.run import DemoOptions, run_demo
+    from kinstream_devkit.demo.show import Show
+    from kinstream_devkit.report.page import write_page
+    from kinstream_devkit.report.terminal import print_report
 
     options = DemoOptions(
         seed=seed,
@@ -99,7 +99,7 @@ def _like_events(files: Sequence[Path]) -> list[Path]:
 
 
 def _target(url: str | None, write_key: str | None, secret_key: str | None) -> "Target | None":
-    from kinstream_devkit.demo import Target
+    from kinstream_devkit.demo.run import Target
 
     if not url and not write_key and not secret_key:
         return None

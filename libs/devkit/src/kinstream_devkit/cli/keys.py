@@ -7,7 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from kinstream_devkit.apps import Apps
-    from kinstream_devkit.datadir import DataDir
+    from kinstream_devkit.embedded.datadir import DataDir
 
 _data_dir = click.option(
     "--data-dir",
@@ -130,7 +130,7 @@ def _open(data_dir: Path) -> "tuple[Apps, DataDir]":
     from kinstream.aws import blocking_client
     from kinstream.settings import CoreSettings
     from kinstream_devkit.apps import Apps
-    from kinstream_devkit.datadir import DataDir
+    from kinstream_devkit.embedded.datadir import DataDir
 
     data = DataDir(data_dir)
     state = data.read_state()

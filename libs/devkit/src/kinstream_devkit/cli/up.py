@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from kinstream_devkit.stack import StackAddress
+    from kinstream_devkit.embedded.stack import StackAddress
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -76,8 +76,8 @@ def up(
     for number in _SIGNALS:
         signal.signal(number, handle)
 
-    from kinstream_devkit.environment import SERVICES
-    from kinstream_devkit.stack import Stack, StackOptions, StackStoppedError
+    from kinstream_devkit.embedded.environment import SERVICES
+    from kinstream_devkit.embedded.stack import Stack, StackOptions, StackStoppedError
 
     services = tuple(name for name in SERVICES if name not in without)
     stack = Stack(StackOptions(data_dir, port, restart_delay_seconds, services=services))

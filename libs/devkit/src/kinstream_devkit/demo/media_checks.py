@@ -9,7 +9,7 @@ from typing import Any
 import av
 from PIL import Image, ImageOps
 
-from kinstream_devkit.demo_findings import RenditionFile
+from kinstream_devkit.demo.findings import RenditionFile
 
 _ASPECT_TOLERANCE = 0.03
 _DURATION_TOLERANCE_SECONDS = 0.4

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kinstream_devkit.demo_client import DemoClient, content_path, customer_path, each
-from kinstream_devkit.demo_findings import Comparison, Difference, Sent
-from kinstream_devkit.demo_wait import standing_alerts
-from kinstream_devkit.reference import Content, Session, Truth
-from kinstream_devkit.reference_alerts import Alert
+from kinstream_devkit.demo.client import DemoClient, content_path, customer_path, each
+from kinstream_devkit.demo.findings import Comparison, Difference, Sent
+from kinstream_devkit.demo.wait import standing_alerts
+from kinstream_devkit.reference.alerts import Alert
+from kinstream_devkit.reference.events import Content, Session, Truth
 
 VIEWERS_TOLERANCE = 0.25
 VIEWERS_TOLERANCE_LEAST = 3

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from kinstream_devkit.demo_findings import Findings, RenditionFile
-from kinstream_devkit.generate_families import title_of
-from kinstream_devkit.report import size_text
-from kinstream_devkit.report_timeline import bars_of, colors_of
+from kinstream_devkit.demo.findings import Findings, RenditionFile
+from kinstream_devkit.generate.families import title_of
+from kinstream_devkit.report.terminal import size_text
+from kinstream_devkit.report.timeline import bars_of, colors_of
 
 _MOST_BARS = 40
 _LARGEST_PICTURE_BYTES = 400_000

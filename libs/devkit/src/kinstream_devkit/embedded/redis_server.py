@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 from kinstream.errors import PermanentError
-from kinstream_devkit.emulator import HOST
+from kinstream_devkit.embedded.emulator import HOST
 
 _ANSWER_SECONDS = 0.5
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from kinstream_devkit.demo_client import DemoClient, customer_path, each
-from kinstream_devkit.demo_findings import Comparison, Difference, Recommendations, Recommended
+from kinstream_devkit.demo.client import DemoClient, customer_path, each
+from kinstream_devkit.demo.findings import Comparison, Difference, Recommendations, Recommended
 
 TRAINED_WITHIN_SECONDS = 240.0
 LIST_LENGTH = 5

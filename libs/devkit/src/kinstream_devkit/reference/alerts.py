@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from kinstream_devkit.reference import Event, time_of, without_duplicates
+from kinstream_devkit.reference.events import Event, time_of, without_duplicates
 
 EARTH_RADIUS_M = 6_371_008.8
 DWELL = timedelta(minutes=5)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinstream_devkit.demo_client import DemoClient
-from kinstream_devkit.demo_findings import (
+from kinstream_devkit.demo.client import DemoClient
+from kinstream_devkit.demo.findings import (
     Comparison,
     DemoError,
     Difference,
     MediaResult,
     RenditionFile,
 )
-from kinstream_devkit.demo_media_checks import Source, probe_source, problems_of
+from kinstream_devkit.demo.media_checks import Source, probe_source, problems_of
 
 READY_WITHIN_SECONDS = 90.0
 
@@ -49,7 +49,7 @@ class MediaFile:
 
 def make_samples(folder: Path, customer_id: str, seed: int) -> list[MediaFile]:
     """A phone video and three photos, turned in three ways, all with the place they were taken at."""
-    from kinstream_devkit.sample_media import write_phone_video, write_photo
+    from kinstream_devkit.generate.media import write_phone_video, write_photo
 
     folder.mkdir(parents=True, exist_ok=True)
     video = folder / "birthday.3gp"

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kinstream.errors import PermanentError
-from kinstream_devkit.generate import Delivery
-from kinstream_devkit.reference import Session
-from kinstream_devkit.reference_alerts import Alert
+from kinstream_devkit.generate.world import Delivery
+from kinstream_devkit.reference.alerts import Alert
+from kinstream_devkit.reference.events import Session
 
 
 class DemoError(PermanentError):

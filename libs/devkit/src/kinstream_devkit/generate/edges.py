@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from kinstream_devkit.generate_sessions import Event, text_of
+from kinstream_devkit.generate.sessions import Event, text_of
 
 MAX_GAP = timedelta(minutes=30)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinstream.errors import PermanentError
-from kinstream_devkit import guard
-from kinstream_devkit.logs import bound_log, last_lines
+from kinstream_devkit.embedded import guard
+from kinstream_devkit.embedded.logs import bound_log, last_lines
 
 POLL_SECONDS = 0.05
 MAX_RESTART_DELAY_SECONDS = 30.0

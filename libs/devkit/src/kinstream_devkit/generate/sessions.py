@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from kinstream_devkit.generate_families import FAVOURITE_SHARE, THEMES, Family, Person, stories_by_theme
+from kinstream_devkit.generate.families import FAVOURITE_SHARE, THEMES, Family, Person, stories_by_theme
 
 Event = dict[str, Any]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from kinstream_devkit.generate_families import Family, Person
-from kinstream_devkit.generate_sessions import Event, make_id, text_of
+from kinstream_devkit.generate.families import Family, Person
+from kinstream_devkit.generate.sessions import Event, make_id, text_of
 
 METRES_A_DEGREE = 111_195.0
 _TOWN = (59.3293, 18.0686)

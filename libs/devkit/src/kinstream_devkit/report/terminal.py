@@ -9,9 +9,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from kinstream_devkit.demo_findings import Comparison, Findings, MediaResult
-from kinstream_devkit.generate_families import title_of
-from kinstream_devkit.report_timeline import Bar, bars_of, colors_of
+from kinstream_devkit.demo.findings import Comparison, Findings, MediaResult
+from kinstream_devkit.generate.families import title_of
+from kinstream_devkit.report.timeline import Bar, bars_of, colors_of
 
 _MOST_DIFFERENCES = 12
 _BAR_CELLS = 34

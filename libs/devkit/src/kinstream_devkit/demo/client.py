@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from kinstream_devkit.demo_findings import DemoError
+from kinstream_devkit.demo.findings import DemoError
 
 CONCURRENT_READS = 8
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from kinstream.errors import KinstreamError
 from kinstream.settings import CoreSettings
-from kinstream_devkit.demo_client import DemoClient
-from kinstream_devkit.demo_drive import Job, drive
-from kinstream_devkit.demo_findings import Findings
-from kinstream_devkit.demo_input import read_events, retention_seconds
-from kinstream_devkit.demo_media import MediaFile, make_samples
-from kinstream_devkit.demo_show import Show
-from kinstream_devkit.generate import Workload, generate, renamed
-from kinstream_devkit.prerequisites import java_problem
-from kinstream_devkit.stack import ANY_PORT, Stack, StackOptions
+from kinstream_devkit.demo.client import DemoClient
+from kinstream_devkit.demo.drive import Job, drive
+from kinstream_devkit.demo.findings import Findings
+from kinstream_devkit.demo.inputs import read_events, retention_seconds
+from kinstream_devkit.demo.media import MediaFile, make_samples
+from kinstream_devkit.demo.show import Show
+from kinstream_devkit.embedded.prerequisites import java_problem
+from kinstream_devkit.embedded.stack import ANY_PORT, Stack, StackOptions
+from kinstream_devkit.generate.world import Workload, generate, renamed
 
 DEFAULT_SEED = 7
 DEFAULT_CUSTOMERS = 500

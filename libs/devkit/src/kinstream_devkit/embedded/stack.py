@@ -22,9 +22,9 @@ from kinstream.errors import PermanentError
 from kinstream.resources import ProcessorQueue
 from kinstream.settings import CoreSettings
 from kinstream_devkit.apps import Apps, ensure_first_app
-from kinstream_devkit.datadir import DataDir, Process, StackState
-from kinstream_devkit.emulator import free_port
-from kinstream_devkit.environment import (
+from kinstream_devkit.embedded.datadir import DataDir, Process, StackState
+from kinstream_devkit.embedded.emulator import free_port
+from kinstream_devkit.embedded.environment import (
     EMULATOR,
     REDIS,
     SERVICES,
@@ -34,10 +34,10 @@ from kinstream_devkit.environment import (
     service_environment,
     service_specs,
 )
-from kinstream_devkit.prerequisites import check_disk, check_port, check_programs, java_problem
+from kinstream_devkit.embedded.prerequisites import check_disk, check_port, check_programs, java_problem
+from kinstream_devkit.embedded.supervisor import Supervisor
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
-from kinstream_devkit.supervisor import Supervisor
 
 PREFERRED_HTTP_PORT = 8080
 PREFERRED_EMULATOR_PORT = 4566

@@ -10,10 +10,16 @@ from pydantic_settings import SettingsError
 
 from kinstream.errors import PermanentError
 from kinstream.settings import CoreSettings
-from kinstream_devkit.datadir import DataDir
-from kinstream_devkit.embedded_redis import redis_answers, redis_command
-from kinstream_devkit.emulator import HOST, answers, console_script, emulator_command, emulator_environment
-from kinstream_devkit.supervisor import ChildSpec
+from kinstream_devkit.embedded.datadir import DataDir
+from kinstream_devkit.embedded.emulator import (
+    HOST,
+    answers,
+    console_script,
+    emulator_command,
+    emulator_environment,
+)
+from kinstream_devkit.embedded.redis_server import redis_answers, redis_command
+from kinstream_devkit.embedded.supervisor import ChildSpec
 
 API = "ingest-api"
 SERVICES = (API, "session-worker", "media-worker", "recommender-trigger")

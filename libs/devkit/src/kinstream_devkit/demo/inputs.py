@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from kinstream_devkit.demo_findings import DemoError
-from kinstream_devkit.generate import Delivery, Workload
+from kinstream_devkit.demo.findings import DemoError
+from kinstream_devkit.generate.world import Delivery, Workload
 
 _ALLOWANCE = timedelta(days=2)
 _GZIP_MAGIC = b"\x1f\x8b"

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from kinstream_devkit.generate_edges import edge_events
-from kinstream_devkit.generate_families import Family, Person, make_families
-from kinstream_devkit.generate_sessions import Event, make_id, sessions_of_family, text_of
-from kinstream_devkit.generate_walks import WALKS, Place, places_of, walk_events
+from kinstream_devkit.generate.edges import edge_events
+from kinstream_devkit.generate.families import Family, Person, make_families
+from kinstream_devkit.generate.sessions import Event, make_id, sessions_of_family, text_of
+from kinstream_devkit.generate.walks import WALKS, Place, places_of, walk_events
 
 DAYS = 10
 EVENTS_A_FAMILY = (32, 48)

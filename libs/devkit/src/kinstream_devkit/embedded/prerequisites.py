@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from kinstream.errors import PermanentError
-from kinstream_devkit.emulator import HOST, console_script, port_is_free
+from kinstream_devkit.embedded.emulator import HOST, console_script, port_is_free
 
 MIN_FREE_BYTES = 200 * 1024 * 1024
 JAVA_VERSION = 17

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kinstream_devkit.reference import Session
+from kinstream_devkit.reference.events import Session
 
 PALETTE = ("#2a78b8", "#e08a2e", "#3f9b58", "#c4527a", "#7a62b8", "#8a7a4a", "#3a9d9d", "#a05a3a")
 """Colours of activities, in order of first use; readable on light and on dark ground."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from kinstream_devkit.demo_client import DemoClient, customer_path, each
-from kinstream_devkit.demo_findings import Rejection, Sent
-from kinstream_devkit.generate import Delivery, Workload
+from kinstream_devkit.demo.client import DemoClient, customer_path, each
+from kinstream_devkit.demo.findings import Rejection, Sent
+from kinstream_devkit.generate.world import Delivery, Workload
 
 EVENTS_A_REQUEST = 50
 SENDERS = 6

@@ -5,9 +5,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from kinstream_devkit.demo_client import DemoClient, content_path, customer_path, each
-from kinstream_devkit.reference import Truth
-from kinstream_devkit.reference_alerts import Alert
+from kinstream_devkit.demo.client import DemoClient, content_path, customer_path, each
+from kinstream_devkit.reference.alerts import Alert
+from kinstream_devkit.reference.events import Truth
 
 _POLL_SECONDS = 1.0
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 8, 128

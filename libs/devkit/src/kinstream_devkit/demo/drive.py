@@ -5,17 +5,17 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kinstream_devkit import demo_compare as compare
-from kinstream_devkit.demo_client import DemoClient
-from kinstream_devkit.demo_findings import Comparison, Findings, MediaResult, Recommendations, Sent
-from kinstream_devkit.demo_media import MediaFile, compare_media, send_media
-from kinstream_devkit.demo_recommend import ask_once, compare_recommendations, wait_for_model
-from kinstream_devkit.demo_send import send_events, send_places_and_people
-from kinstream_devkit.demo_show import Show
-from kinstream_devkit.demo_wait import wait_until_processed
-from kinstream_devkit.generate import Workload
-from kinstream_devkit.reference import PASSIVE, Event, Truth, content_of, truth_of
-from kinstream_devkit.reference_alerts import Alert, alerts_of
+from kinstream_devkit.demo import compare
+from kinstream_devkit.demo.client import DemoClient
+from kinstream_devkit.demo.findings import Comparison, Findings, MediaResult, Recommendations, Sent
+from kinstream_devkit.demo.media import MediaFile, compare_media, send_media
+from kinstream_devkit.demo.recommend import ask_once, compare_recommendations, wait_for_model
+from kinstream_devkit.demo.send import send_events, send_places_and_people
+from kinstream_devkit.demo.show import Show
+from kinstream_devkit.demo.wait import wait_until_processed
+from kinstream_devkit.generate.world import Workload
+from kinstream_devkit.reference.alerts import Alert, alerts_of
+from kinstream_devkit.reference.events import PASSIVE, Event, Truth, content_of, truth_of
 
 _LISTS = 16
 _KEEN_STORIES = 10

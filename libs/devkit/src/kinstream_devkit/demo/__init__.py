@@ -1,0 +1,1 @@
+"""The demo: sends, waits, compares, and reports."""

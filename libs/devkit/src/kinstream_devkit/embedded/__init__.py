@@ -1,0 +1,1 @@
+"""The embedded stack: an AWS emulator, Redis and the four services as supervised processes."""
