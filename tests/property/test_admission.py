@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from ingest_api.admission import Admission, admit
 from ingest_api.errors import ApiError
-from ingest_api.judgement import MAX_DEPTH, is_shallow
-from ingest_api.publisher import assemble_chunk
-from kinstream.chunks import decode_chunk
+from kinstream.chunks import assemble_chunk, decode_chunk
 from kinstream.events import format_time_ms
 
 NOW_MS = 1_795_197_845_123
@@ -120,28 +118,10 @@ def _judged_or_refused(body: bytes) -> None:
         assert len(admission.rejected) == len(admission.quarantined)
 
 
-def depth_of(value: Any) -> int:
-    """Levels of arrays and objects."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
-
-
-deep = st.recursive(
-    names,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=2),
-    max_leaves=60,
-)
-
-
-@given(deep, st.integers(0, 40))
-def test_what_is_called_shallow_is_nested_no_deeper_than_the_limit(value: Any, more: int):
-    for _ in range(more):
-        value = [value]
-    assert not is_shallow(json.dumps(value).encode()) or depth_of(value) <= MAX_DEPTH
-
-
-@given(st.integers(0, MAX_DEPTH))
-def test_brackets_outside_of_strings_are_counted_exactly(levels: int):
-    assert is_shallow(b"[" * levels + b"]" * levels)
-    assert not is_shallow(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
+def test_brackets_inside_of_strings_hide_no_deep_nesting():
+    opened, closed = "[" * 20, "]" * 20
+    event = {"id": "a", "type": "a.b", "customer_id": "c", "occurred_at": format_time_ms(NOW_MS)}
+    deep = f'{opened}"{closed}",{opened}{closed},"{opened}"{closed}'
+    body = json.dumps(event)[:-1] + f',"data":{{"x":{deep}}}}}'
+    admission = admit(body.encode(), NOW_MS, RETENTION_MS)
+    assert [rejection.error for rejection in admission.rejected] == ["too_deep"]

@@ -8,9 +8,16 @@ import pytest
 
 from ingest_api.errors import ApiError
 from ingest_api.metrics import Metrics
-from ingest_api.publisher import Bounds, Publisher, assemble_chunk
+from ingest_api.publisher import Bounds, Publisher
 from ingest_api.sns import MAX_BATCH_BYTES, SnsMessage
-from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, Chunk, decode_chunk, encode_chunk
+from kinstream.chunks import (
+    MAX_CHUNK_BYTES,
+    MAX_CHUNK_EVENTS,
+    Chunk,
+    assemble_chunk,
+    decode_chunk,
+    encode_chunk,
+)
 from kinstream.errors import RetryableError
 from kinstream.events import Event
 

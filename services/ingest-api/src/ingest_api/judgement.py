@@ -131,18 +131,7 @@ class _OnlyId(msgspec.Struct):
 _decode_id = msgspec.json.Decoder(_OnlyId).decode
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_OTHER_BYTES = bytes(set(range(256)) - set(b"[]{}"))
 _NO_BRACKET = re.compile(rb"[^][{}]+")
-
-
-def is_shallow(text: bytes) -> bool:
-    """True only if nothing in a JSON text is nested too deep. False may mean a bracket inside a string."""
-    brackets = text.translate(None, _OTHER_BYTES)
-    for _ in range(MAX_DEPTH):  # each pass takes the innermost level away
-        if not brackets:
-            return True
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
-    return not brackets
 
 
 def could_be_deep(raw: bytes | memoryview) -> bool:

@@ -15,14 +15,11 @@ import msgspec
 from ingest_api.errors import unavailable
 from ingest_api.metrics import Metrics
 from ingest_api.sns import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, SnsMessage
-from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS
+from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, assemble_chunk
 from kinstream.errors import RetryableError
 
 Send = Callable[[Sequence[SnsMessage]], Awaitable[set[int]]]
 """Sends a batch and gives the positions that were not taken, or raises RetryableError."""
-
-# Characters that SQS refuses although JSON may hold them; see kinstream.chunks.
-_FORBIDDEN = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +67,6 @@ class _Chunk:
 
     def message(self) -> SnsMessage:
         return SnsMessage(assemble_chunk(self.app, self.pieces), msgspec.json.encode(sorted(self.types)))
-
-
-def assemble_chunk(app: str, pieces: list[bytes]) -> bytes:
-    """The message body of a `kinstream.chunks.Chunk`, from events that are JSON already."""
-    body = b'{"app":%b,"events":[%b]}' % (msgspec.json.encode(app), b",".join(pieces))
-    if not body.isascii():
-        for raw, escaped in _FORBIDDEN:
-            body = body.replace(raw, escaped)
-    return body
 
 
 class Publisher:

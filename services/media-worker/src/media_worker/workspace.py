@@ -15,8 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kinstream.processes import is_alive
+
 _PREFIX = "job-"
 _NOTE = "delivery.json"
+
+from kinstream.processes import is_alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def sweep(root: Path, hold_seconds: float, give_back: Callable[[Delivery], None]
     """
     for folder in root.glob(f"{_PREFIX}*-*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if not pid.isdecimal() or _alive(int(pid)):
+        if not pid.isdecimal() or is_alive(int(pid)):
             continue
         delivery = _left_behind(folder / _NOTE, hold_seconds)
         shutil.rmtree(folder, ignore_errors=True)
@@ -79,13 +83,3 @@ def _left_behind(note: Path, hold_seconds: float) -> Delivery | None:
         return Delivery(**json.loads(note.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

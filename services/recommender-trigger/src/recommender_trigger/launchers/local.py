@@ -21,6 +21,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream.errors import KinstreamError, PermanentError
+from kinstream.processes import is_alive
 from kinstream.resources import BUCKET_ARCHIVE, BUCKET_TRAINING
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.job_arguments import job_arguments
@@ -178,21 +179,11 @@ def _new_folder() -> Path:
     """A folder of this process's own; what killed processes left behind is removed on the way."""
     for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         pid = left.name.removeprefix(_FOLDER).partition("-")[0]
-        if pid.isdigit() and not _is_alive(int(pid)):
+        if pid.isdigit() and not is_alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
     (folder / "archive").mkdir()
     return folder
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _output_files(folder: Path) -> list[Path]:
