@@ -20,8 +20,6 @@ from kinstream.processes import is_alive
 _PREFIX = "job-"
 _NOTE = "delivery.json"
 
-from kinstream.processes import is_alive
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
