@@ -2,16 +2,20 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+import msgspec
 import pytest
 
 from kinstream import keys
+from kinstream.events import parse_time_ms
 from kinstream.resources import TABLE_COUNTERS, TABLE_OUTBOX
 from kinstream.settings import CoreSettings
 from session_worker.effects import Increment
 from session_worker.engine.transaction import MAX_ITEMS
 from session_worker.processor import LedgerKey, Reducer
+from session_worker.processors.archive import Archive
 from tests.support.engine import APP, Engine, engine, event, in_chunks, message
 
 
@@ -155,6 +159,30 @@ class Raises(Reducer):
         return [Increment(("raises", key.partition[0]), {"events": len(new)})]
 
 
+async def test_event_that_brings_out_a_bug_leaves_others_of_its_key_counted(settings: CoreSettings):
+    class Picky(Raises):
+        name = "picky"
+
+        def fact(self, event):
+            return (1 // (event.type != "bad.thing"),)
+
+    async with engine(settings) as (worker,):
+        good, bad = message([event(), event()]), message([event(type="bad.thing")])
+        outcome = await worker.group(Picky()).run([good, bad])
+        counted = await worker.item(TABLE_COUNTERS, keys.counter(APP, "raises", "fam-1"))
+    assert list(outcome.failed) == [bad.id]
+    assert counted["events"] == 2
+
+
+@pytest.mark.parametrize("occurred_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_time_that_no_calendar_has_is_archived_by_its_arrival(settings: CoreSettings, occurred_at: str):
+    odd = msgspec.structs.replace(
+        event(), occurred_at=occurred_at, occurred_at_ms=parse_time_ms(occurred_at), counted=False
+    )
+    (file,) = Archive().files("batch", {APP: [odd, event()]})
+    assert file.key == f"events/app={APP}/dt=2026-11-20/batch.parquet"
+
+
 async def test_bug_in_a_processor_fails_the_messages_it_concerns_and_no_other(settings: CoreSettings):
     async with engine(settings) as (worker,):
         messages = [message([event(customer_id=f"fam-{n}")]) for n in range(6)]
@@ -197,10 +225,10 @@ HOME = {"place_id": "home", "latitude": 52.52, "longitude": 13.40, "radius_m": 1
 
 
 def fix(minute: float, latitude: float, accuracy_m: float = 10):
-    seconds = round(minute * 60)
+    moment = datetime(2026, 11, 20, 16, tzinfo=UTC) + timedelta(minutes=minute)
     return event(
         type="location.updated",
-        occurred_at=f"2026-11-20T{16 + seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.000Z",
+        occurred_at=moment.isoformat(timespec="milliseconds"),
         data={"person_id": "kid", "latitude": latitude, "longitude": 13.40, "accuracy_m": accuracy_m},
     )
 
@@ -235,6 +263,49 @@ async def test_walk_away_gives_one_alert_in_whatever_order_its_fixes_come(settin
     assert alert["latitude"] == 52.55
 
 
+@pytest.mark.parametrize("seed", range(4))
+async def test_fixes_one_by_one_in_any_order_give_the_alerts_of_all_at_once(
+    settings: CoreSettings, seed: int
+):
+    # Several buckets of ten minutes with several fixes each, a run over their borders, then home.
+    minutes = [0, 1, 2, 11, 12, 13, 14, 15, 16, 22, 23, 24, 25, 40, 41, 42, 43]
+    known = {16, 23, 40}
+    fixes = [fix(minute, 52.52 if minute in known else 52.53) for minute in minutes]
+    shuffled = random.Random(seed).sample(fixes, len(fixes))
+    async with engine(settings) as (worker,):
+        for customer, chunks in (("fam-1", [[f] for f in shuffled]), ("fam-2", [fixes])):
+            await worker.put_place(customer, HOME)
+            for chunk in chunks:
+                outcome = await worker.run(
+                    "safety", [msgspec.structs.replace(f, customer_id=customer) for f in chunk]
+                )
+                assert not outcome.failed
+        one_by_one, at_once = await worker.alerts("fam-1"), await worker.alerts("fam-2")
+    told = ("raised_at_ms", "resolved_at_ms", "latitude", "longitude")
+    assert [[a[name] for name in told] for a in one_by_one] == [[a[name] for name in told] for a in at_once]
+    assert [(a["raised_at_ms"] - fixes[0].occurred_at_ms) // 60_000 for a in at_once] == [2, 43]
+
+
+async def test_late_fix_at_the_start_of_a_day_away_is_counted(settings: CoreSettings):
+    async with engine(settings) as (worker,):
+        await worker.put_place("fam-1", HOME)
+        await worker.run("safety", [fix(minute, 52.53) for minute in range(10, 24 * 60, 10)])
+        outcome = await worker.run("safety", [fix(5, 52.53)])
+        assert await worker.put_aside() == []
+        (alert,) = await worker.alerts()
+    assert outcome.counted == 1
+    assert alert["raised_at_ms"] == fix(10, 52.53).occurred_at_ms
+
+
+async def test_second_alert_never_takes_the_id_of_a_first_that_moved(settings: CoreSettings):
+    async with engine(settings) as (worker,):
+        await worker.put_place("fam-1", HOME)
+        for minutes, latitude in (((5, 5.5, 6), 52.53), ((4, 4.5), 52.53), ((5.2,), 52.52), ((5.4,), 52.53)):
+            await worker.run("safety", [fix(minute, latitude) for minute in minutes])
+        first, second = await worker.alerts()
+    assert first["alert_id"] != second["alert_id"]
+
+
 async def test_alert_that_a_late_fix_disproves_is_withdrawn_and_said_so(settings: CoreSettings):
     async with engine(settings) as (worker,):
         await worker.put_place("fam-1", HOME)
@@ -245,7 +316,7 @@ async def test_alert_that_a_late_fix_disproves_is_withdrawn_and_said_so(settings
         row = await worker.item(
             TABLE_OUTBOX, keys.announcement(APP, outcome.announcements[0].announcement_id)
         )
-    assert outcome.announcements[0].announcement_id == f"{alert['alert_id']}-withdrawn"
+    assert outcome.announcements[0].announcement_id.startswith(f"{alert['alert_id']}-withdrawn-")
     assert row["pending_shard"]
 
 

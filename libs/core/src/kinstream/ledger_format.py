@@ -47,7 +47,7 @@ class Bucket:
     facts: dict[int, Fact] = field(default_factory=dict)
     version: int = 0
     state: bytes = b""
-    """What a timeline processor carries into the next bucket (see its `walk`); else empty."""
+    """What a timeline processor carries into the next bucket (see its `replay`); else empty."""
 
     def add(self, entry: int, fact: Fact) -> bool:
         """Take an entry in; False where it is in already, which makes its event a duplicate."""

@@ -42,7 +42,8 @@ class ProcessorQueue:
     handles: tuple[str, ...] | None
     """Event types of its subscription's filter; None for every type."""
     visibility_timeout_seconds: int = 30
-    max_receive_count: int = 5
+    max_receive_count: int = 12
+    """Poison is put aside by the worker itself: this many deliveries is an outage of half an hour."""
 
 
 @dataclass(frozen=True, slots=True)

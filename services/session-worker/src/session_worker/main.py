@@ -111,7 +111,7 @@ async def run(settings: WorkerSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     ready = ReadyFile(settings.ready_file)
     ready.clear()
-    async with AwsClients(settings, max_attempts=2) as aws:
+    async with AwsClients(settings, max_attempts=2, read_timeout_seconds=8) as aws:
         clients = {name: await aws.open(name) for name in ("sqs", "dynamodb", "sns", "s3")}
         worker = Worker(settings, **clients)
         processors = chosen(discover(), settings.processors)
@@ -122,8 +122,11 @@ async def run(settings: WorkerSettings) -> None:
             every(settings.score_flush_seconds, worker.scores.flush, stop),
             every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
         ]
-        await consume(consumers, upkeep, stop)
-    ready.clear()
+        try:
+            await consume(consumers, upkeep, stop)
+        finally:
+            ready.clear()
+            await worker.scores.flush()
 
 
 def main() -> None:

@@ -85,6 +85,8 @@ class History:
     head: bytes
     carry: bytes
     buckets: Sequence[Bucket]
+    settled_before_ms: int
+    """No event from before this can come any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,11 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
 
     first_ms: int
     fixes: int
-    raised_ms: int | None = None
+    raised: bool = False
+
+
+RAISED = Run(0, 0, raised=True)
+"""A run whose alert is out: how long it has been does not matter any more, so later buckets stay the same."""
 
 
 class Alert(msgspec.Struct, frozen=True, array_like=True):
@@ -87,22 +91,24 @@ class Walked(NamedTuple):
 def walk(carry: Run | None, fixes: Iterable[Fix]) -> Walked:
     """Walk fixes in order of time from the run that is under way."""
     run, raised = carry, list[Alert]()
-    carried_open = carry is not None and carry.raised_ms is not None
+    carried_open = carry == RAISED
     resolved_ms: int | None = None
     for fix in fixes:
         if fix.verdict is Verdict.UNUSABLE:
             continue
         if fix.verdict is Verdict.KNOWN:
-            if run is not None and run.raised_ms is not None:
+            if run == RAISED:
                 if raised:
                     raised[-1] = msgspec.structs.replace(raised[-1], resolved_ms=fix.time_ms)
                 elif carried_open:
                     resolved_ms = fix.time_ms
             run = None
             continue
-        run = Run(run.first_ms, run.fixes + 1, run.raised_ms) if run else Run(fix.time_ms, 1)
-        if run.raised_ms is None and _dwelt(run, fix.time_ms):
-            run = msgspec.structs.replace(run, raised_ms=fix.time_ms)
+        if run == RAISED:
+            continue
+        run = Run(run.first_ms, run.fixes + 1) if run else Run(fix.time_ms, 1)
+        if _dwelt(run, fix.time_ms):
+            run = RAISED
             raised.append(Alert(fix.time_ms, fix.latitude, fix.longitude))
     return Walked(run, raised, resolved_ms)
 

@@ -18,17 +18,23 @@ from kinstream.errors import PermanentError, RetryableError
 from kinstream.events import Event
 from kinstream.queues import Message, SqsQueue
 from session_worker.effects import Announce, Score
-from session_worker.engine.store import BusyError, StaleError, Store
+from session_worker.engine.store import AwayError, BusyError, StaleError, Store
 from session_worker.processor import LedgerKey, Processor
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 6
+MAX_AWAY_ATTEMPTS = 2
+MAX_QUEUED_MS = 14 * 86_400_000
+"""SQS's longest retention of a message."""
 _SPLIT_AFTER = 3
 
 
 class TooManyWritesError(Exception):
-    """The lot needs more items than a transaction holds; halves of it will do."""
+    """The lot needs more items than a transaction holds; halves of it may do."""
+
+    def __init__(self) -> None:
+        super().__init__("it needs more writes than a transaction of DynamoDB holds")
 
 
 class Counted(NamedTuple):
@@ -74,7 +80,16 @@ class CommitOptions:
     slot: int
     """Where this worker's increments of spread counters go."""
     retention_ms: int
+    """How far back events are accepted."""
     now_ms: Callable[[], int]
+
+    def expires_at(self, end_ms: int) -> int:
+        """When a bucket that ends then may go, in seconds since 1970.
+
+        Not before the last of its events can have come: accepted at the last moment, and then as long in
+        queues as SQS keeps a message at most.
+        """
+        return (end_ms + self.retention_ms + MAX_QUEUED_MS) // 1000
 
 
 P = TypeVar("P", bound=Processor)
@@ -141,9 +156,7 @@ class Group:
         """Commit a lot; halve it when it conflicts or fails, until what fails stands alone."""
         try:
             await self._attempt(lot, outcome)
-        except TooManyWritesError:
-            await self._settle_halves(lot, outcome)
-        except PermanentError as error:
+        except (PermanentError, TooManyWritesError) as error:
             if len(lot) == len(lot[0].members) == 1:
                 await self._put_aside(lot[0].app, lot[0].members, error)
             else:
@@ -152,8 +165,8 @@ class Group:
             for unit in lot:
                 outcome.fail(unit, error)
         except Exception as error:
-            # A bug in a processor: its units alone are tried again, and end in the dead-letter queue.
-            if len(lot) == 1:
+            # A bug in a processor: the event that brings it out comes again until the queue gives it up.
+            if len(lot) == len(lot[0].members) == 1:
                 log.exception("unit failed", extra={"processor": self._committer.processor.name})
                 outcome.fail(lot[0], error)
             else:
@@ -167,18 +180,18 @@ class Group:
         for attempt in range(MAX_ATTEMPTS):
             try:
                 await self._committer.commit(lot, outcome)
-            except (StaleError, BusyError) as error:
-                if attempt == MAX_ATTEMPTS - 1:
+            except (StaleError, BusyError, AwayError) as error:
+                if attempt == (MAX_AWAY_ATTEMPTS if isinstance(error, AwayError) else MAX_ATTEMPTS) - 1:
                     raise
-                if attempt >= _SPLIT_AFTER and len(lot) > 1:
+                if attempt >= _SPLIT_AFTER and len(lot) > 1 and not isinstance(error, AwayError):
                     return await self._settle_halves(lot, outcome)
-                if isinstance(error, BusyError):
+                if not isinstance(error, StaleError):
                     await asyncio.sleep(self._jitter() * 0.05 * 2**attempt)
             else:
                 return None
         return None
 
-    async def _put_aside(self, app: str, members: Sequence[Counted], error: PermanentError) -> None:
+    async def _put_aside(self, app: str, members: Sequence[Counted], error: Exception) -> None:
         chunk = Chunk(app=app, events=[member.event for member in members])
         await self._queue.put_aside(encode_chunk(chunk), str(error))
         log.warning(

@@ -36,32 +36,37 @@ class Outbox:
     async def send(self, announcements: Iterable[Announce]) -> None:
         """Send what was just committed; what fails stays for the sweep."""
         for announce in announcements:
-            key = keys.announcement(announce.app, announce.announcement_id)
-            try:
-                item = await self._dynamodb.get_item(
-                    TableName=self._table, Key=to_item({"pk": key[0], "sk": key[1]}), ConsistentRead=True
-                )
-                if "Item" in item:
-                    await self._publish(from_item(item["Item"]))
-            except (BotoCoreError, ClientError, OSError) as error:
-                log.warning("announcement left for the sweep", extra={"error": type(error).__name__})
+            await self._send(keys.announcement(announce.app, announce.announcement_id))
 
     async def sweep(self) -> int:
         """Send every pending row that has settled; how many there were."""
         before_ms = self._now_ms() - SETTLING_MS
         sent = 0
         for shard in range(keys.PENDING_SHARDS):
-            answer = await self._dynamodb.query(
+            pages = self._dynamodb.get_paginator("query").paginate(
                 TableName=self._table,
                 IndexName=INDEX_PENDING,
                 KeyConditionExpression="pending_shard = :shard AND created_at_ms < :before",
                 ExpressionAttributeValues=to_item({":shard": str(shard), ":before": before_ms}),
-                Limit=100,
             )
-            for item in answer["Items"]:
-                await self._publish(from_item(item))
-                sent += 1
+            async for page in pages:
+                for item in page["Items"]:
+                    row = from_item(item)
+                    sent += await self._send((row["pk"], row["sk"]))
         return sent
+
+    async def _send(self, key: Key) -> bool:
+        """Send a row as it stands now, which the index may not know yet; False where that failed."""
+        try:
+            answer = await self._dynamodb.get_item(
+                TableName=self._table, Key=to_item({"pk": key[0], "sk": key[1]}), ConsistentRead=True
+            )
+            if "Item" in answer:
+                await self._publish(from_item(answer["Item"]))
+        except (BotoCoreError, ClientError, OSError) as error:
+            log.warning("announcement left for the next sweep", extra={"error": type(error).__name__})
+            return False
+        return True
 
     async def _publish(self, row: dict[str, Any]) -> None:
         if "pending_shard" not in row:

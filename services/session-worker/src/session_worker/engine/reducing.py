@@ -69,4 +69,4 @@ class ReducingCommitter(Committer[Reducer]):
 
     def _expires_at(self, bucket: Bucket) -> int:
         end_ms = bucket.start_ms + self.processor.bucket_seconds * 1000
-        return (end_ms + self._options.retention_ms) // 1000
+        return self._options.expires_at(end_ms)

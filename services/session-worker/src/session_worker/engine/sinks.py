@@ -3,16 +3,16 @@
 Guarantee: at least once. A worker killed between buffer and upload loses nothing: the messages come again.
 """
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from kinstream.chunks import decode_chunk
-from kinstream.errors import PermanentError
 from kinstream.events import Event
 from kinstream.queues import Message, SqsQueue
-from session_worker.processor import Sink
+from session_worker.processor import File, Sink
 
 
 class SinkWriter:
@@ -26,19 +26,30 @@ class SinkWriter:
 
     async def write(self, messages: Sequence[Message]) -> int:
         """Store the events of these messages, which may then be deleted; how many events."""
-        events: dict[str, list[Event]] = defaultdict(list)
-        for message in messages:
-            try:
-                chunk = decode_chunk(message.body)
-            except PermanentError as error:
-                await self._queue.put_aside(message.body, str(error))
-                continue
-            events[chunk.app] += filter(self._sink.takes, chunk.events)
-        for file in self._sink.files(_batch_id(messages), events):
+        try:
+            events = self._events(messages)
+            files = await self._files(messages, events)
+        except Exception as error:  # noqa: BLE001 - one message must not keep its neighbours out
+            if len(messages) == 1:
+                await self._queue.put_aside(messages[0].body, f"{type(error).__name__}: {error}")
+                return 0
+            return sum([await self.write([message]) for message in messages])
+        for file in files:
             await self._s3.put_object(
                 Bucket=self._bucket, Key=file.key, Body=file.body, Metadata=dict(file.metadata)
             )
         return sum(map(len, events.values()))
+
+    def _events(self, messages: Sequence[Message]) -> dict[str, list[Event]]:
+        events: dict[str, list[Event]] = defaultdict(list)
+        for message in messages:
+            chunk = decode_chunk(message.body)
+            events[chunk.app] += filter(self._sink.takes, chunk.events)
+        return events
+
+    async def _files(self, messages: Sequence[Message], events: Mapping[str, list[Event]]) -> list[File]:
+        # In a thread: making the files of a large batch takes long enough to hold up the counting.
+        return await asyncio.to_thread(lambda: list(self._sink.files(_batch_id(messages), events)))
 
 
 def _batch_id(messages: Sequence[Message]) -> str:

@@ -1,5 +1,7 @@
 """DynamoDB as the engine sees it: read what is not remembered, commit on condition, learn from refusals."""
 
+import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +20,10 @@ T = TypeVar("T")
 MAX_READ_KEYS = 100
 """DynamoDB's limit on the keys of a BatchGetItem."""
 
+MAX_READ_ATTEMPTS = 6
+REMEMBERED_ENTRIES = 500_000
+"""Entries of all remembered buckets together: some 50 MB."""
+
 HEAD_SUFFIX = "@head"
 
 
@@ -26,7 +32,11 @@ class StaleError(RetryableError):
 
 
 class BusyError(RetryableError):
-    """DynamoDB could not serialise or serve the transaction now: retry later, or with less."""
+    """Another transaction touches the same items right now: retry in a moment, or with less."""
+
+
+class AwayError(RetryableError):
+    """DynamoDB throttles or does not answer: smaller transactions would only make more of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class Store:
         self._client = client
         self.tables = tables
         self._registry_table = registry_table
-        self._buckets = _Lru[Bucket](capacity)
+        self._buckets = _Lru[Bucket](capacity, REMEMBERED_ENTRIES, lambda bucket: len(bucket.facts))
         self._switches = _Lru[Switch](capacity)
         self._reached = _Lru[bool](capacity)
 
@@ -72,9 +82,10 @@ class Store:
             )
         )
         state = from_item(head.get("Item", {}))
-        before = await self._range(partition, f"{series}@", first, newest_first=True, most=1)
+        before = await self._range(partition, f"{series}@", first, newest_first=True, most=2)
         after = await self._range(partition, first, f"{series}@:")
         carry = [item for item in before if item["sk"] != first]
+        # The range takes in the first bucket itself, where that is stored already.
         return Timeline(
             state.get("state", b""),
             state.get("version", 0),
@@ -82,32 +93,30 @@ class Store:
             [_bucket_of(item) for item in after],
         )
 
-    async def references(self, partition: str) -> list[Mapping[str, Any]]:
+    async def references(self, partition: str) -> Sequence[Mapping[str, Any]]:
         """Records of the registry under a partition key."""
-        answer = await _answer(
-            self._client.query(
-                TableName=self._registry_table,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues=to_item({":pk": partition}),
-                ConsistentRead=True,
-            )
+        return await self._query(
+            TableName=self._registry_table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=to_item({":pk": partition}),
+            ConsistentRead=True,
         )
-        return [from_item(item) for item in answer["Items"]]
 
     async def commit(self, transaction: Transaction) -> None:
-        """All of it or nothing. StaleError, BusyError; PermanentError where it can never be written."""
+        """All of it or nothing. StaleError, BusyError, AwayError; PermanentError where it never can be."""
         switches = await self.switches(transaction.toggle_keys())
         items, origins = transaction.requests(switches, self.is_reached)
+        guesses = {origin.key: self.is_reached(origin.key) for origin in origins if origin.kind == "counter"}
         if not items:
             return
         try:
             await self._client.transact_write_items(TransactItems=items)
         except ClientError as error:
-            raise self._refused(error, origins) from error
+            raise self._refused(error, origins, guesses) from error
         except (BotoCoreError, OSError) as error:
             # Whether it happened is unknown; if it did, the versions will say so.
             self._forget(origins)
-            raise BusyError(f"DynamoDB did not answer: {type(error).__name__}") from error
+            raise AwayError(f"DynamoDB did not answer: {type(error).__name__}") from error
         self._remember(transaction, items, origins)
 
     async def _read(
@@ -128,12 +137,15 @@ class Store:
             table: {"Keys": [to_item({"pk": pk, "sk": sk}) for pk, sk in wanted]},
         }
         found: dict[Key, Item] = {}
-        while pending:
+        for attempt in range(MAX_READ_ATTEMPTS):
+            await asyncio.sleep(0.05 * attempt)
             answer = await _answer(self._client.batch_get_item(RequestItems=pending))
             for item in answer["Responses"].get(table, []):
                 found[item["pk"]["S"], item["sk"]["S"]] = item
             pending = answer.get("UnprocessedKeys", {})
-        return found
+            if not pending:
+                return found
+        raise AwayError("DynamoDB leaves keys unread")
 
     async def _range(
         self, partition: str, start: str, end: str, *, newest_first: bool = False, most: int | None = None
@@ -145,44 +157,50 @@ class Store:
             "ScanIndexForward": not newest_first,
             "ConsistentRead": True,
         }
-        if most:
-            query["Limit"] = most
+        return await self._query(**query, **({"Limit": most} if most else {}))
+
+    async def _query(self, **query: Any) -> list[dict[str, Any]]:
+        """All pages of a query, or what its limit allows."""
         items: list[dict[str, Any]] = []
         while True:
             answer = await _answer(self._client.query(**query))
             items += map(from_item, answer["Items"])
-            if "LastEvaluatedKey" not in answer or (most and len(items) >= most):
+            if "LastEvaluatedKey" not in answer or len(items) >= query.get("Limit", math.inf):
                 return items
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def _refused(self, error: ClientError, origins: Sequence[Origin]) -> Exception:
+    def _refused(
+        self, error: ClientError, origins: Sequence[Origin], guesses: Mapping[Key, bool]
+    ) -> Exception:
         code = error.response["Error"]["Code"]
         if code == "ValidationException":
             return PermanentError(f"DynamoDB cannot hold this: {error.response['Error']['Message']}")
         if code != "TransactionCanceledException":
             self._forget(origins)
-            return BusyError(f"DynamoDB refused: {code}")
+            return AwayError(f"DynamoDB refused: {code}")
         stale, causes = False, set[str]()
         for origin, reason in zip(origins, error.response.get("CancellationReasons", []), strict=False):
             if reason.get("Code") == "ConditionalCheckFailed":
                 stale = True
-                self._learn(origin, reason.get("Item"))
+                self._learn(origin, reason.get("Item"), guesses)
             elif reason.get("Code") not in {None, "None"}:
                 causes.add(reason["Code"])
-        if "ValidationError" in causes:
-            return PermanentError("DynamoDB cannot hold this: an item is too big or malformed")
         if stale:
             return StaleError("another worker was first")
-        return BusyError(f"DynamoDB cancelled: {', '.join(sorted(causes)) or 'no reason given'}")
+        if "ValidationError" in causes:
+            return PermanentError("DynamoDB cannot hold this: an item is too big or malformed")
+        if causes <= {"TransactionConflict"}:
+            return BusyError("another transaction was under way")
+        return AwayError(f"DynamoDB cancelled: {', '.join(sorted(causes))}")
 
-    def _learn(self, origin: Origin, item: Item | None) -> None:
+    def _learn(self, origin: Origin, item: Item | None, guesses: Mapping[Key, bool]) -> None:
         match origin.kind:
             case "bucket":
                 self._buckets.put(origin.key, _bucket(origin.key, item))
             case "toggle":
                 self._switches.put(origin.key, _switch(origin.key, item))
             case "counter":
-                self._reached.put(origin.key, not self._reached.get(origin.key))
+                self._reached.put(origin.key, not guesses[origin.key])
 
     def _forget(self, origins: Iterable[Origin]) -> None:
         for origin in origins:
@@ -191,7 +209,8 @@ class Store:
 
     def _remember(self, transaction: Transaction, items: Sequence[Any], origins: Sequence[Origin]) -> None:
         for key, bucket in transaction.buckets().items():
-            self._buckets.put(key, replace(bucket, version=bucket.version + 1))
+            if key in self._buckets:  # those of timelines are read anew each time
+                self._buckets.put(key, replace(bucket, version=bucket.version + 1))
         for origin, item in zip(origins, items, strict=True):
             if origin.kind == "toggle":
                 self._switches.put(origin.key, _switch(origin.key, item["Put"]["Item"]))
@@ -202,17 +221,27 @@ class Store:
 
 
 async def _answer(call: Awaitable[Any]) -> Any:
-    """The answer of a read; BusyError where there is none now."""
+    """The answer of a read; AwayError where there is none now."""
     try:
         return await call
     except (ClientError, BotoCoreError, OSError) as error:
-        raise BusyError(f"DynamoDB did not answer: {type(error).__name__}") from error
+        raise AwayError(f"DynamoDB did not answer: {type(error).__name__}") from error
 
 
 class _Lru(Generic[T]):
-    def __init__(self, capacity: int) -> None:
+    """What was used last, bounded in number and, where values have a weight, in weight."""
+
+    def __init__(
+        self, capacity: int, max_weight: float = math.inf, weigh: Callable[[T], int] = lambda _: 0
+    ) -> None:
         self._capacity = capacity
+        self._max_weight = max_weight
+        self._weigh = weigh
+        self._weight = 0
         self._values: OrderedDict[Key, T] = OrderedDict()
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._values
 
     def get(self, key: Key) -> T | None:
         value = self._values.get(key)
@@ -221,14 +250,17 @@ class _Lru(Generic[T]):
         return value
 
     def put(self, key: Key, value: T) -> T:
+        self.drop(key)
         self._values[key] = value
-        self._values.move_to_end(key)
-        while len(self._values) > self._capacity:
-            self._values.popitem(last=False)
+        self._weight += self._weigh(value)
+        while len(self._values) > self._capacity or self._weight > self._max_weight:
+            self.drop(next(iter(self._values)))
         return value
 
     def drop(self, key: Key) -> None:
-        self._values.pop(key, None)
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._weight -= self._weigh(value)
 
 
 def _bucket(key: Key, item: Item | None) -> Bucket:

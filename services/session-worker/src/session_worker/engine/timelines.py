@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from kinstream.events import Event
 from kinstream.ledger_format import Bucket, bucket_start_ms, entry_of, join_key, partition_key, sort_key
-from session_worker.engine.groups import Committer, Outcome, Unit
+from session_worker.engine.groups import MAX_QUEUED_MS, Committer, Outcome, TooManyWritesError, Unit
 from session_worker.engine.store import HEAD_SUFFIX
-from session_worker.engine.transaction import Transaction
+from session_worker.engine.transaction import MAX_ITEMS, Transaction
 from session_worker.processor import History, LedgerKey, Timeline
 
 
@@ -43,9 +43,11 @@ class TimelineCommitter(Committer[Timeline]):
             return
         ordered = [buckets[start_ms] for start_ms in sorted(buckets)]
         now_ms = self._options.now_ms()
-        replayed = processor.replay(app, key, History(stored.head, stored.carry, ordered), now_ms)
+        settled_before_ms = now_ms - self._options.retention_ms - MAX_QUEUED_MS
+        history = History(stored.head, stored.carry, ordered, settled_before_ms)
+        replayed = processor.replay(app, key, history, now_ms)
         transaction = Transaction(self._store.tables, self._options.slot, now_ms)
-        expires_at = (max(buckets) + processor.bucket_seconds * 1000 + self._options.retention_ms) // 1000
+        expires_at = self._options.expires_at(max(buckets) + processor.bucket_seconds * 1000)
         for bucket, state in zip(ordered, replayed.states, strict=True):
             if bucket.start_ms in touched or bucket.state != state:
                 bucket.state = state
@@ -54,6 +56,8 @@ class TimelineCommitter(Committer[Timeline]):
             (partition, series + HEAD_SUFFIX), replayed.head, stored.head_version, expires_at
         )
         transaction.add(app, replayed.effects)
+        if transaction.size() > MAX_ITEMS:
+            raise TooManyWritesError
         await self._store.commit(transaction)
         outcome.announcements += transaction.announcements()
         outcome.counted += new

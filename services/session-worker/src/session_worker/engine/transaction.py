@@ -172,8 +172,8 @@ class Transaction:
         stored: Switch,
         flips: dict[Key, dict[str, int]],
     ) -> dict[str, Any] | None:
-        last, counter = max(toggles, key=lambda toggle: (toggle[0].at_ms, toggle[0].event_id))
-        if (last.at_ms, last.event_id) <= (stored.at_ms, stored.event_id):
+        last, counter = max(toggles, key=lambda toggle: (toggle[0].at_ms, toggle[0].event_id, toggle[0].on))
+        if (last.at_ms, last.event_id, last.on) <= (stored.at_ms, stored.event_id, stored.on):
             return None
         if last.on != stored.on:
             amounts = flips.setdefault(counter, defaultdict(int))

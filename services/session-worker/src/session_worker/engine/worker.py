@@ -1,4 +1,7 @@
-"""Consumes the queues: one set of consumers a processor, so that none can hold up another."""
+"""Consumes the queues: one set of consumers a processor, all in one event loop.
+
+A processor that must not share a process with others runs as a service of its own (`KINSTREAM_PROCESSORS`).
+"""
 
 import asyncio
 import contextlib
@@ -19,6 +22,7 @@ from session_worker.engine.sinks import SinkWriter
 log = logging.getLogger(__name__)
 
 RECEIVE_WAIT_SECONDS = 3
+PAUSE_AFTER_FAILURE_SECONDS = 5.0
 _PAUSE_AFTER_ERROR_SECONDS = 1.0
 _AWAY = (BotoCoreError, ClientError, OSError, RetryableError)
 
@@ -66,6 +70,9 @@ class GroupConsumer(Consumer):
         for message in messages:
             if message.id in outcome.failed:
                 await self._queue.give_back([message], retry_delay_seconds(message.receive_count))
+        if not done:
+            # Nothing goes through: taking more would only wear out the messages' deliveries.
+            await _pause(stop, PAUSE_AFTER_FAILURE_SECONDS)
 
 
 class SinkConsumer(Consumer):
@@ -101,15 +108,13 @@ class SinkConsumer(Consumer):
 
 
 async def every(seconds: float, action: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
-    """Run an action again and again, and once more at the end; AWS being away is no reason to end."""
-    while True:
+    """Run an action again and again until `stop`; AWS being away is no reason to end."""
+    while not stop.is_set():
         await _pause(stop, seconds)
         try:
             await action()
         except _AWAY as error:
             log.warning("AWS is away", extra={"error": type(error).__name__})
-        if stop.is_set():
-            return
 
 
 async def consume(

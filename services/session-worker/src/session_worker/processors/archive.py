@@ -57,13 +57,18 @@ class Archive(Sink):
         for app, of_app in events.items():
             by_date: dict[str, list[Event]] = defaultdict(list)
             for event in of_app:
-                by_date[format_time_ms(event.occurred_at_ms)[:10]].append(event)
+                by_date[_date(event)].append(event)
             for date, of_date in by_date.items():
                 yield File(
                     key=f"events/app={app}/dt={date}/{batch_id}.parquet",
                     body=_parquet(app, of_date),
                     metadata={"events": str(len(of_date))},
                 )
+
+
+def _date(event: Event) -> str:
+    """UTC date of its occurrence; where the client's clock is not believed, of its arrival."""
+    return format_time_ms(event.occurred_at_ms if event.counted else event.received_at_ms)[:10]
 
 
 def _parquet(app: str, events: Sequence[Event]) -> bytes:

@@ -1,5 +1,6 @@
 """Warns guardians when a child is at an unknown place."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, cast
@@ -11,7 +12,7 @@ from kinstream.errors import PermanentError
 from kinstream.events import LOCATION_UPDATED, Event, LocationData, format_time_ms
 from kinstream.ledger_format import Bucket, Fact
 from kinstream.resources import TOPIC_ALERTS
-from session_worker.domain.safety import Alert, Fix, Run, Verdict, judge, reconcile, walk
+from session_worker.domain.safety import RAISED, Alert, Fix, Run, Verdict, judge, reconcile, walk
 from session_worker.effects import Announce, Effect, Put
 from session_worker.processor import History, LedgerKey, Replayed, Timeline
 
@@ -54,16 +55,18 @@ class Safety(Timeline):
         location = _location(event)
         verdict = judge(location, references)
         if verdict is Verdict.UNKNOWN:
-            return int(verdict), location.latitude, location.longitude
+            # To a tenth of a millimetre: DynamoDB's numbers do not go as near to zero as floats do.
+            return int(verdict), round(location.latitude, 9), round(location.longitude, 9)
         return (int(verdict),)
 
     def replay(self, app: str, key: LedgerKey, history: History, now_ms: int) -> Replayed:
         known = _decode_alerts(history.head) if history.head else []
         run = _decode_run(history.carry) if history.carry else None
         start_ms = history.buckets[0].start_ms
-        carried = [a for a in known if run and a.raised_ms == run.raised_ms]
+        earlier = sorted((a for a in known if a.raised_ms < start_ms), key=lambda a: a.raised_ms)
+        carried = earlier[-1:] if run == RAISED else []
         before = carried + [a for a in known if a.raised_ms >= start_ms]
-        untouched = [a for a in known if a not in before]
+        untouched = [a for a in known if a not in before and not _settled(a, history.settled_before_ms)]
         alerts, states = [_unresolved(alert) for alert in carried], []
         for bucket in history.buckets:
             walked = walk(run, _fixes(bucket))
@@ -73,10 +76,10 @@ class Safety(Timeline):
             run = walked.carry
             states.append(_encode(run))
         settled = reconcile(before, alerts)
-        named = [_named(app, key, alert) for alert in settled.alerts]
+        named = _named(app, key, settled.alerts, {alert.alert_id for alert in known})
         effects = [
-            *(e for a in named if a not in before for e in _changed(app, key, a)),
-            *(e for a in settled.withdrawn for e in _changed(app, key, a, withdrawn_at_ms=now_ms)),
+            *(e for a in named if a not in before for e in _changed(app, key, a, now_ms)),
+            *(e for a in settled.withdrawn for e in _changed(app, key, a, now_ms, withdrawn=True)),
         ]
         return Replayed(states, _encode(untouched + named), effects)
 
@@ -97,25 +100,40 @@ def _unresolved(alert: Alert) -> Alert:
     return msgspec.structs.replace(alert, resolved_ms=None)
 
 
-def _named(app: str, key: LedgerKey, alert: Alert) -> Alert:
-    if alert.alert_id:
-        return alert
-    identity = "\0".join((app, *key.partition, *key.series, str(alert.raised_ms)))
-    digest = blake2b(identity.encode(), digest_size=10).hexdigest()
-    return msgspec.structs.replace(alert, alert_id=f"{alert.raised_ms:013d}-{digest}")
+def _settled(alert: Alert, settled_before_ms: int) -> bool:
+    return alert.resolved_ms is not None and alert.resolved_ms < settled_before_ms
 
 
-def _changed(app: str, key: LedgerKey, alert: Alert, withdrawn_at_ms: int | None = None) -> Iterator[Effect]:
-    """The record as it now is, and word of it to whoever listens."""
+def _named(app: str, key: LedgerKey, alerts: Sequence[Alert], taken: set[str]) -> list[Alert]:
+    """The alerts with an id each: one that an alert of this person has already is not given again."""
+    named = []
+    for alert in alerts:
+        if not alert.alert_id:
+            ids = (_alert_id(app, key, alert, number) for number in itertools.count())
+            alert = msgspec.structs.replace(alert, alert_id=next(i for i in ids if i not in taken))  # noqa: PLW2901
+            taken.add(alert.alert_id)
+        named.append(alert)
+    return named
+
+
+def _alert_id(app: str, key: LedgerKey, alert: Alert, number: int) -> str:
+    identity = "\0".join((app, *key.partition, *key.series, str(alert.raised_ms), str(number)))
+    return f"{alert.raised_ms:013d}-{blake2b(identity.encode(), digest_size=10).hexdigest()}"
+
+
+def _changed(
+    app: str, key: LedgerKey, alert: Alert, now_ms: int, *, withdrawn: bool = False
+) -> Iterator[Effect]:
+    """The record as it now is, and word of it to whoever listens, under an id of this change alone."""
     (customer_id,), (person_id,) = key
-    status = "withdrawn" if withdrawn_at_ms else "resolved" if alert.resolved_ms else "raised"
+    status = "withdrawn" if withdrawn else "resolved" if alert.resolved_ms else "raised"
     values = {
         "alert_id": alert.alert_id,
         "kind": KIND,
         "person_id": person_id,
         "raised_at_ms": alert.raised_ms,
         "resolved_at_ms": alert.resolved_ms,
-        "withdrawn_at_ms": withdrawn_at_ms,
+        "withdrawn_at_ms": now_ms if withdrawn else None,
         "latitude": alert.latitude,
         "longitude": alert.longitude,
     }
@@ -123,7 +141,7 @@ def _changed(app: str, key: LedgerKey, alert: Alert, withdrawn_at_ms: int | None
     yield Announce(
         TOPIC_ALERTS,
         app,
-        f"{alert.alert_id}-{status}",
+        f"{alert.alert_id}-{status}-{now_ms}",
         {
             "app": app,
             "customer_id": customer_id,
