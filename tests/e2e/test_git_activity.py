@@ -43,7 +43,7 @@ def send(address: StackAddress, events: list[dict]) -> None:
         sender.send_all(events)
 
 
-@pytest.mark.timeout(290)
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("stack")
 @pytest.mark.skipif(not DATA.exists(), reason=f"the real events are not beside the project: {DATA.name}")
 def test_real_events_make_exactly_the_known_sessions(tmp_path: Path):
@@ -68,7 +68,7 @@ def test_real_events_make_exactly_the_known_sessions(tmp_path: Path):
             wait_for(
                 f"all events of customer {customer_id}",
                 lambda c=customer_id, n=count: reader.events(c) >= n,
-                seconds=200,
+                seconds=600,
             )
         with ThreadPoolExecutor(SENDERS) as pool:
             sessions = [s for found in pool.map(reader.sessions, by_customer) for s in found]

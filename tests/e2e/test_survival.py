@@ -81,7 +81,7 @@ def kill(data: DataDir, name: str, how: signal.Signals) -> None:
     wait_for(f"{name} runs again", lambda: data.read_state().children[name].pid != before)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("stack")
 def test_kills_of_every_service_and_a_restart_of_the_emulator_lose_and_repeat_nothing(tmp_path: Path):
     options = StackOptions(

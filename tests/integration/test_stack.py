@@ -33,7 +33,7 @@ def _counted(stack: RunningStack, customer: str) -> int:
     response = httpx.get(
         f"{stack.url}/v1/customers/{customer}/counters",
         headers={"Authorization": f"Bearer {stack.secret_key}"},
-        timeout=20,
+        timeout=60,
     )
     return int(response.json()["events"]) if response.status_code == 200 else -1
 

@@ -60,7 +60,7 @@ class RunningStack:
         return self.process.wait(STOP_SECONDS)
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 180) -> None:
     """Wait for a condition; a bound for a hang, no measure of speed."""
     deadline = time.monotonic() + seconds
     while not condition():
