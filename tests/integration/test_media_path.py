@@ -404,7 +404,8 @@ def test_declaration_that_cannot_be_is_refused(stack: MediaStack, change: dict, 
     assert stack.api.post("/v1/media", json=body, headers=bearer(stack.write_key)).status_code == status
 
 
-def test_cursor_that_is_none_is_refused(stack: MediaStack) -> None:
-    params = {"customer_id": "fam-1", "cursor": "nonsense"}
+@pytest.mark.parametrize("cursor", ["nonsense", "WzFlNDAwLCJ4Il0=", "W1tbW1tbW1tbW1s="])
+def test_cursor_that_is_none_is_refused(stack: MediaStack, cursor: str) -> None:
+    params = {"customer_id": "fam-1", "cursor": cursor}
     answer = stack.api.get("/v1/media", params=params, headers=bearer(stack.secret_key))
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")

@@ -45,7 +45,12 @@ def test_chunk_travels_in_characters_that_sqs_takes(text):
     assert "\uffff" not in body
 
 
-@pytest.mark.parametrize("body", ["", "null", "[]", '{"app":1,"events":[]}', '{"app":"a","events":[{}]}'])
+DEEP = '{"app":"a","events":[{"data":' + "[" * 100_000 + "]" * 100_000 + "}]}"
+
+
+@pytest.mark.parametrize(
+    "body", [DEEP, "", "null", "[]", '{"app":1,"events":[]}', '{"app":"a","events":[1]}']
+)
 def test_body_that_is_no_chunk_is_refused_for_good(body):
     with pytest.raises(PermanentError, match="no chunk"):
         decode_chunk(body)

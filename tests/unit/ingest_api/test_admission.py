@@ -7,6 +7,7 @@ import pytest
 
 from ingest_api.admission import Admission, admit
 from ingest_api.errors import ApiError
+from ingest_api.judgement import MAX_EVENT_BYTES
 from kinstream.chunks import decode_chunk
 from kinstream.events import format_time_ms
 
@@ -200,3 +201,44 @@ def test_the_quarantine_keeps_json_on_one_line():
     (kept,) = admission.quarantined
     assert b"\n" not in bytes(kept.event)
     assert json.loads(bytes(kept.event)) == GOOD | {"x": 1}
+
+
+def test_lines_are_cut_where_they_end_and_nowhere_else():
+    one, other = json.dumps(GOOD).encode(), json.dumps(GOOD | {"id": "e-2"}).encode()
+    crossed = one.replace(b",", b"\n,", 1) + other
+    with pytest.raises(ApiError, match="no JSON"):
+        admitted(crossed)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        json.dumps(GOOD)[:-1] + ',"data":' + "[" * 40 + "]" * 40 + ',"data":{"content_id":"s"}}',
+        json.dumps({**GOOD, "data": {"content_id": "s", "deep": json.loads("[" * 40 + "]" * 40)}}),
+    ],
+)
+def test_deep_event_is_found_among_shallow_ones_and_behind_a_key_said_twice(event: str):
+    shallow = json.dumps({name: value for name, value in GOOD.items() if name != "data"} | {"type": "a.b"})
+    body = ("[" + ",".join([event, *[shallow] * 60]) + "]").encode()
+    admission = admitted(body)
+    assert [(rejection.index, rejection.error) for rejection in admission.rejected] == [(0, "too_deep")]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        json.dumps(GOOD)[:-1] + " " * MAX_EVENT_BYTES + "}",
+        json.dumps(GOOD)[:-1] + (',"data":{"content_id":"s","x":"' + "y" * 9_000 + '"}') * 4 + "}",
+    ],
+)
+def test_event_that_is_large_in_what_a_decoder_drops_is_too_large(event: str):
+    assert codes([GOOD]) == []
+    body = f"[{json.dumps(GOOD)},{event}]".encode()
+    assert [(r.index, r.error) for r in admitted(body).rejected] == [(1, "event_too_large")]
+
+
+def test_string_without_an_end_is_looked_through_once():
+    # Quadratic, this line would take seconds; the limit of the whole suite is no assertion on time.
+    line = b"{" * 40 + b'"' + b'\\"' * 15_900
+    good = json.dumps(GOOD).encode()
+    assert codes(b"\n".join([good, *[line] * 30])) == ["too_deep"] * 30

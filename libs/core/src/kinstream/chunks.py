@@ -49,7 +49,7 @@ def decode_chunk(body: str) -> Chunk:
     """The chunk of a message body; PermanentError where it is none."""
     try:
         return _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise PermanentError(f"the message is no chunk: {error}") from error
 
 

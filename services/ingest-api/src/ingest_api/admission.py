@@ -12,7 +12,6 @@ import msgspec
 from ingest_api import bodies
 from ingest_api.bodies import Raw
 from ingest_api.judgement import (
-    MAX_DEPTH,
     MAX_EVENT_BYTES,
     UNDECODABLE,
     BadEvent,
@@ -25,9 +24,6 @@ from ingest_api.judgement import (
     occurred_ms,
 )
 from kinstream.events import ClientEvent
-
-_NOT_SMALL_BYTES = MAX_EVENT_BYTES // 2
-"""Payloads over this have their event measured; below it the other fields cannot make it too large."""
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -70,26 +66,24 @@ def admit(body: bytes, now_ms: int, retention_ms: int) -> Admission:
     if form is not None:
         events, raws = form
         bodies.check_count(len(events))
-        if _is_plain(body, events) and (admission := _take_all(events, raws, now_ms, window)):
+        if _is_plain(body, raws) and (admission := _take_all(events, raws, now_ms, window)):
             return admission
     return _judge_each(bodies.split(body), now_ms, window)
 
 
-def _is_plain(body: bytes, events: list[ClientEvent]) -> bool:
-    """Whether no event can be too large, nested too deep, or other than UTF-8: seen from the whole."""
+def _is_plain(body: bytes, raws: Sequence[Raw]) -> bool:
+    """Whether every event is UTF-8, within its limit of bytes, and surely not nested too deep.
+
+    Judged by all bytes of each event, since what a decoder drops (a key said twice, white space) travels on.
+    """
     if not body.isascii():
         try:
             body.decode()
         except UnicodeDecodeError:
             return False
-    payloads = [memoryview(event.data) for event in events] if len(body) > _NOT_SMALL_BYTES else []
-    if any(payload.nbytes > _NOT_SMALL_BYTES for payload in payloads):
-        return False
-    brackets = body.count(b"{") + body.count(b"[")
-    # An event and its payload make two; what is left over could be one event's.
-    if brackets - 2 * len(events) <= MAX_DEPTH - 2:
-        return True
-    return not any(could_be_deep(memoryview(event.data)) for event in events)
+    return not any(
+        view.nbytes > MAX_EVENT_BYTES or could_be_deep(view) for view in (memoryview(raw) for raw in raws)
+    )
 
 
 def _take_all(

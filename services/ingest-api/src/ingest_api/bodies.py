@@ -32,7 +32,6 @@ class _RawEnvelope(msgspec.Struct):
 _decode_one = msgspec.json.Decoder(ClientEvent).decode
 _decode_list = msgspec.json.Decoder(list[ClientEvent]).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_lines = msgspec.json.Decoder(ClientEvent).decode_lines
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_raw_envelope = msgspec.json.Decoder(_RawEnvelope).decode
@@ -64,7 +63,9 @@ def _typed_objects(body: bytes) -> tuple[list[ClientEvent], Sequence[Raw]]:
     try:
         events = _decode_envelope(body).events
     except msgspec.MsgspecError:
-        return _decode_lines(body), _lines(body)
+        # Line by line: a decoder of many lines would cut where the grammar does, not where lines end.
+        lines = _lines(body)
+        return [_decode_one(line) for line in lines], lines
     return events, _decode_raw_envelope(body).events
 
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -124,6 +124,18 @@ def decode_session_cursor(text: str) -> Place:
     return _decode_cursor(text, Place)
 
 
+class MediaPlace(NamedTuple):
+    """Where a page of media ended."""
+
+    created_at_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    media_id: Annotated[str, msgspec.Meta(max_length=128)]
+
+
+def decode_media_cursor(text: str) -> MediaPlace:
+    """Where the page before this one ended."""
+    return _decode_cursor(text, MediaPlace)
+
+
 def decode_key_cursor(text: str) -> str:
     """The sort key that the page before this one ended at."""
     return _decode_cursor(text, tuple[str])[0]
@@ -156,7 +168,7 @@ def _decode_cursor(text: str, kind: type[_Form]) -> _Form:
     try:
         padded = text + "=" * (-len(text) % 4)
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=kind)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         message = "this cursor is none of ours; hand back `next` as it came"
         raise ApiError(HTTPStatus.BAD_REQUEST, "invalid_cursor", message) from error
 

@@ -130,7 +130,9 @@ class _OnlyId(msgspec.Struct):
 
 _decode_id = msgspec.json.Decoder(_OnlyId).decode
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# A string that does not end is taken to the end of the text: looking for its end from each quote in it
+# would cost time that grows with the square.
+_STRING = re.compile(rb'(?s)"(?:[^"\\]|\\.)*(?:"|\\?\Z)')
 _NO_BRACKET = re.compile(rb"[^][{}]+")
 
 

@@ -5,6 +5,7 @@ acknowledged from memory. A message that SNS refuses fails the requests in it an
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,8 @@ from ingest_api.metrics import Metrics
 from ingest_api.sns import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, SnsMessage
 from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, assemble_chunk
 from kinstream.errors import RetryableError
+
+log = logging.getLogger(__name__)
 
 Send = Callable[[Sequence[SnsMessage]], Awaitable[set[int]]]
 """Sends a batch and gives the positions that were not taken, or raises RetryableError."""
@@ -179,8 +182,8 @@ class Publisher:
         failed = set(range(len(batch)))
         try:
             failed = await self._send([message for _, message in batch])
-        except RetryableError:
-            pass
+        except RetryableError as error:
+            log.warning("events not published", extra={"reason": str(error), "messages": len(batch)})
         finally:
             self._metrics.publish_seconds.observe(time.perf_counter() - started)
             self._metrics.publish_failures.inc(len(failed))

@@ -190,7 +190,11 @@ async def _merged(streams: list[AsyncGenerator[Found, None]], most: int) -> list
             heapq.heappush(heads, (found.started_ms, found.device_id, number, found))
 
     for start in range(0, len(streams), _DEVICES_AT_ONCE):
-        await asyncio.gather(*map(push, range(start, min(start + _DEVICES_AT_ONCE, len(streams)))))
+        some = range(start, min(start + _DEVICES_AT_ONCE, len(streams)))
+        # All of them end before one's failure is raised: a stream that is being read cannot be closed.
+        for error in await asyncio.gather(*map(push, some), return_exceptions=True):
+            if isinstance(error, BaseException):
+                raise error
     merged: list[Found] = []
     while heads and len(merged) < most:
         *_, number, found = heapq.heappop(heads)

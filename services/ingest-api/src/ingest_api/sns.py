@@ -5,7 +5,6 @@ At least once: a call that timed out may have been taken, so what is sent again 
 
 import asyncio
 import hmac
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ import aiohttp
 
 from kinstream.chunks import TYPES_ATTRIBUTE
 from kinstream.errors import RetryableError
-
-log = logging.getLogger(__name__)
 
 MAX_BATCH_MESSAGES = 10
 MAX_BATCH_BYTES = 256 * 1024

@@ -2,13 +2,18 @@
 
 import asyncio
 import io
+import logging
 from collections import Counter
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kinstream.errors import PermanentError
 from recommender_trigger.domain.trigger import ArchiveCounts, Policy
 from recommender_trigger.storage import keys_under, read_object
+
+log = logging.getLogger(__name__)
 
 _EVENTS_FOR_A_PAIR = 2
 
@@ -33,8 +38,12 @@ class ArchiveCensus:
             async for key in keys_under(self._s3, self._bucket, self._prefix):
                 if key in self._read or not key.endswith(".parquet"):
                     continue
-                body = await read_object(self._s3, self._bucket, key)
-                self._of_customer.update(await asyncio.to_thread(_customers, body))
+                try:
+                    body = await read_object(self._s3, self._bucket, key)
+                    self._of_customer.update(await asyncio.to_thread(_customers, body))
+                except (PermanentError, pa.ArrowException) as error:
+                    # Gone meanwhile, or no Parquet: it counts for nothing, and the job will say so too.
+                    log.warning("archive file not counted", extra={"error": type(error).__name__})
                 self._read.add(key)
                 if self._is_enough(policy):
                     break

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -79,11 +79,14 @@ async def run(settings: TriggerSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     ready = ReadyFile(settings.ready_file)
     ready.clear()
-    async with AwsClients(settings) as aws:
+    async with AsyncExitStack() as stack:
+        aws = await stack.enter_async_context(AwsClients(settings))
         clients = {name: await aws.open(name) for name in ("dynamodb", "s3", "sns")}
         launcher: Launcher = LocalLauncher(clients["s3"], settings)
         if settings.launcher == "emr":
-            launcher = EmrLauncher(await aws.open("emr"), clients["s3"], settings)
+            # One attempt: RunJobFlow knows no token, and the follower looks for a cluster before another.
+            once = await stack.enter_async_context(AwsClients(settings, max_attempts=1))
+            launcher = EmrLauncher(await once.open("emr"), clients["s3"], settings)
         scheduler = build(settings, **clients, launcher=launcher)
         log.info("watching who is due", extra={"launcher": launcher.name})
         work = asyncio.create_task(scheduler.run(stop, ready.mark))

@@ -81,7 +81,13 @@ class Scheduler:
         due = await self._customers.due()
         for app in await self._customers.apps():
             if app not in self._following:
-                await self._look_at(app, due)
+                try:
+                    await self._look_at(app, due)
+                except INFRASTRUCTURE as error:
+                    extra = {"app": app, "error": type(error).__name__}
+                    log.warning("app not looked at, trying again", extra=extra)
+                except Exception:  # one app must not keep the others from theirs
+                    log.exception("app not looked at", extra={"app": app})
 
     async def idle(self) -> None:
         """Wait until no run is being followed."""

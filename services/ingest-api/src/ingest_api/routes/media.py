@@ -1,8 +1,5 @@
 """Uploads: declare one and get a presigned POST for it; see how far it is and fetch what was made of it."""
 
-import base64
-import binascii
-import json
 from typing import Annotated, Any, Protocol
 from uuid import uuid4
 
@@ -10,7 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingest_api.auth import Authenticator, Caller
+from ingest_api.composition import decode_media_cursor, encode_cursor
 from ingest_api.errors import ApiError, not_found, unavailable
+from ingest_api.routes.parameters import Cursor
 from kinstream.catalog import Item, MediaRepository, NewItem
 from kinstream.catalog.keys import original_key
 from kinstream.catalog.limits import MediaKind, MediaSettings
@@ -19,7 +18,8 @@ from kinstream.events import format_time_ms
 from kinstream.resources import BUCKET_DERIVED, BUCKET_UPLOADS
 
 _MAX_PAGE = 100
-_CURSOR_HELP = "cursor: take `next` of the page before as it is, or leave it out"
+NO_NUL = r"^[^\x00]+$"
+"""Postgres holds no text with a NUL in it."""
 
 
 class MediaDeclaration(BaseModel):
@@ -27,7 +27,7 @@ class MediaDeclaration(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    customer_id: str = Field(min_length=1, max_length=128)
+    customer_id: str = Field(min_length=1, max_length=128, pattern=NO_NUL)
     content_type: str = Field(
         pattern=r"^(video|image|audio)/[A-Za-z0-9][A-Za-z0-9.+_-]{0,99}$", examples=["video/3gpp"]
     )
@@ -130,15 +130,15 @@ def media_router(
     def page(
         request: Request,
         caller: Annotated[Caller, reader],
-        customer_id: Annotated[str, Query(min_length=1, max_length=128)],
+        customer_id: Annotated[str, Query(min_length=1, max_length=128, pattern=NO_NUL)],
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
-        cursor: str | None = None,
+        cursor: Cursor = None,
     ) -> MediaPage:
         """Newest first. `next` leads to the next page and is null on the last one."""
-        before = _decode_cursor(cursor) if cursor else None
+        before = decode_media_cursor(cursor) if cursor else None
         items = _available(catalog.of_customer, caller.app, customer_id, limit + 1, before)
         shown = items[:limit]
-        more = _encode_cursor(shown[-1]) if len(items) > limit else None
+        more = encode_cursor(shown[-1].created_at_ms, shown[-1].media_id) if len(items) > limit else None
         return MediaPage(media=[_answer(item, s3, settings) for item in shown], next=more)
 
     return router
@@ -190,15 +190,3 @@ def _available(call: Any, *arguments: Any) -> Any:
         return call(*arguments)
     except RetryableError as error:
         raise unavailable("the catalog of media cannot be reached now") from error
-
-
-def _encode_cursor(item: Item) -> str:
-    return base64.urlsafe_b64encode(json.dumps([item.created_at_ms, item.media_id]).encode()).decode()
-
-
-def _decode_cursor(text: str) -> tuple[int, str]:
-    try:
-        created_at_ms, media_id = json.loads(base64.urlsafe_b64decode(text.encode()))
-        return int(created_at_ms), str(media_id)
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise ApiError(400, "invalid_cursor", _CURSOR_HELP) from error
