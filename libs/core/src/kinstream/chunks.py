@@ -9,7 +9,6 @@ from kinstream.errors import PermanentError
 from kinstream.events import Event
 
 TYPES_ATTRIBUTE = "types"
-TRACEPARENT_ATTRIBUTE = "traceparent"
 REASON_ATTRIBUTE = "reason"
 
 MAX_CHUNK_BYTES = 64 * 1024

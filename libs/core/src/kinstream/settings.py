@@ -1,8 +1,10 @@
 """Settings that every service shares. Each service adds its own in its `main.py`'s neighbour."""
 
+import sys
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kinstream.resources import Names
@@ -34,3 +36,22 @@ class CoreSettings(BaseSettings):
     def names(self) -> Names:
         """Names of everything this deployment uses."""
         return Names(self.name_prefix, self.aws_region, self.aws_account_id)
+
+
+Kind = TypeVar("Kind", bound=CoreSettings)
+
+
+def read_settings(kind: type[Kind], service: str) -> Kind:
+    """The settings of a service; SystemExit names each variable that is wrong, without its value."""
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{_variable(problem['loc'][0])}: {problem['msg']}" for problem in error.errors()
+        )
+        sys.exit(f"{service} cannot start: {problems}")
+
+
+def _variable(name: int | str) -> str:
+    text = str(name).upper()
+    return text if text.startswith("KINSTREAM_") else f"KINSTREAM_{text}"

@@ -1,6 +1,5 @@
 """Apps and their API keys in the registry table: what `kinstream keys` does."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from kinstream import keys
+from kinstream.clock import now_ms
 from kinstream.dynamo import from_item, to_item
 from kinstream.errors import PermanentError
 from kinstream.registry import ApiKey, KeyKind, create_key, parse_key
@@ -40,7 +40,7 @@ class Apps:
 
     def create_app(self, app: str) -> None:
         """Make the app known, if it is not."""
-        values = {"app": app, "created_at_ms": _now_ms()}
+        values = {"app": app, "created_at_ms": now_ms()}
         self._put_if_absent(keys.app(app), values)
 
     def app_names(self) -> list[str]:
@@ -59,7 +59,7 @@ class Apps:
         key = parse_key(text)
         self.create_app(key.app)
         values = {"kind": key.kind, "hash": key.hash, "label": key.label}
-        values |= {"created_at_ms": _now_ms(), "revoked_at_ms": None}  # type: ignore[dict-item]
+        values |= {"created_at_ms": now_ms(), "revoked_at_ms": None}  # type: ignore[dict-item]
         self._put_if_absent(keys.api_key(key.app, key.hash), values)
 
     def status(self, key: ApiKey) -> KeyStatus:
@@ -92,7 +92,7 @@ class Apps:
             TableName=self._table,
             Key=to_item({"pk": partition, "sk": sort}),
             UpdateExpression="SET revoked_at_ms = :now",
-            ExpressionAttributeValues=to_item({":now": _now_ms()}),
+            ExpressionAttributeValues=to_item({":now": now_ms()}),
         )
         return found[0]
 
@@ -139,10 +139,6 @@ def ensure_first_app(apps: Apps, data: DataDir) -> dict[str, str]:
     if kept != before:
         data.write_credentials(kept)
     return kept
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def key_kind(text: str) -> KeyKind:

@@ -7,7 +7,6 @@ counted once, however often it comes.
 
 import asyncio
 import logging
-import time
 import zlib
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from ingest_api.errors import ApiError, unavailable
 from ingest_api.metrics import Metrics
 from ingest_api.publisher import Publisher
 from ingest_api.quarantine import Quarantine
+from kinstream.clock import now_ms
 from kinstream.errors import RetryableError
 
 log = logging.getLogger(__name__)
@@ -79,9 +79,9 @@ class Collector:
         caller = await self._authenticator.identify(headers.get(b"authorization", b""))
         self._publisher.require_room()
         body = await read_body(headers, receive)
-        now_ms = time.time_ns() // 1_000_000
-        admission = admit(body, now_ms, self._retention_ms)
-        await self._store(caller.app, now_ms, admission)
+        received_at_ms = now_ms()
+        admission = admit(body, received_at_ms, self._retention_ms)
+        await self._store(caller.app, received_at_ms, admission)
         self._metrics.accepted.inc(admission.accepted)
         if not admission.rejected:
             return 202, _ACCEPTED % admission.accepted
@@ -89,14 +89,14 @@ class Collector:
             self._metrics.rejected.labels(rejection.error).inc()
         return 202, msgspec.json.encode({"accepted": admission.accepted, "rejected": admission.rejected})
 
-    async def _store(self, app: str, now_ms: int, admission: Admission) -> None:
+    async def _store(self, app: str, received_at_ms: int, admission: Admission) -> None:
         if not admission.quarantined:
             if admission.pieces:
                 await self._publisher.publish(app, admission.pieces, admission.types)
             return
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._quarantine.put(app, now_ms, admission.quarantined))
+                both.create_task(self._quarantine.put(app, received_at_ms, admission.quarantined))
                 if admission.pieces:
                     both.create_task(self._publisher.publish(app, admission.pieces, admission.types))
         except* RetryableError as group:

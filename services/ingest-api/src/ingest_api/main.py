@@ -39,6 +39,7 @@ from kinstream.catalog import open_catalog
 from kinstream.errors import RetryableError
 from kinstream.readiness import ReadyFile
 from kinstream.resources import BUCKET_QUARANTINE, TABLE_LEDGER, TOPIC_EVENTS
+from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ async def serve(settings: IngestSettings) -> None:
 
 def main() -> None:
     """Run the service."""
-    settings = IngestSettings()
+    settings = read_settings(IngestSettings, "ingest-api")
     configure_logging("ingest-api", settings.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -14,6 +14,7 @@ from kinstream.catalog import open_catalog
 from kinstream.errors import RetryableError
 from kinstream.readiness import ReadyFile
 from kinstream.resources import QUEUE_MEDIA, QUEUE_UPLOADS
+from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
 from media_worker.settings import MediaWorkerSettings
 
@@ -27,7 +28,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT. Work under way gets the grace to finish, then goes back to the queue."""
     # Read by Celery when it is imported: SIGTERM then means its soft shutdown.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    settings = MediaWorkerSettings()
+    settings = read_settings(MediaWorkerSettings, "media-worker")
     configure_logging("media-worker", settings.log_level)
     for name in _TALKATIVE:  # they tell each task again that the worker tells of itself
         logging.getLogger(name).setLevel(logging.WARNING)

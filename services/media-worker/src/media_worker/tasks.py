@@ -11,6 +11,7 @@ from celery.signals import worker_process_init
 
 from kinstream.aws import blocking_client
 from kinstream.catalog import Claim, MediaRepository, State, open_catalog
+from kinstream.clock import now_ms
 from kinstream.errors import PermanentError
 from media_worker.celery_app import POLL_SECONDS, TASK_NAME
 from media_worker.domain.disposition import Failed, after_failure
@@ -83,7 +84,7 @@ class MediaProcess:
         if item is None or item.state in (State.READY, State.FAILED, State.DECLARED):
             return True
         # Another message of the same item is being worked on: look again when its lease has run out.
-        wait_seconds = ((item.lease_until_ms or 0) - time.time_ns() // 1_000_000) / 1000
+        wait_seconds = ((item.lease_until_ms or 0) - now_ms()) / 1000
         self._heartbeat.give_back(delivery, max(1, min(self._hold_seconds, int(wait_seconds) + 1)))
         return False
 

@@ -6,17 +6,15 @@ import os
 import secrets
 import signal
 import socket
-import sys
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
-from pydantic import ValidationError
-
 from kinstream.aws import AwsClients
+from kinstream.clock import now_ms
 from kinstream.readiness import ReadyFile
 from kinstream.resources import TABLE_RECOMMENDATIONS
+from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
 from recommender_trigger.customers import Customers
 from recommender_trigger.follower import Follower
@@ -29,11 +27,6 @@ from recommender_trigger.scheduler import Scheduler
 from recommender_trigger.settings import TriggerSettings
 
 log = logging.getLogger(__name__)
-
-
-def now_ms() -> int:
-    """The server's clock."""
-    return time.time_ns() // 1_000_000
 
 
 def build(
@@ -98,19 +91,10 @@ async def run(settings: TriggerSettings) -> None:
 
 def main() -> None:
     """Entry point of the container."""
-    try:
-        settings = TriggerSettings()
-    except ValidationError as error:
-        problems = "; ".join(f"{_variable(e['loc'][0])}: {e['msg']}" for e in error.errors())
-        sys.exit(f"recommender-trigger cannot start: {problems}")
+    settings = read_settings(TriggerSettings, "recommender-trigger")
     configure_logging("recommender-trigger", settings.log_level)
     asyncio.run(run(settings))
     log.info("stopped", extra={"pid": os.getpid()})
-
-
-def _variable(name: int | str) -> str:
-    text = str(name).upper()
-    return text if text.startswith("KINSTREAM_") else f"KINSTREAM_{text}"
 
 
 if __name__ == "__main__":

@@ -6,17 +6,16 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from kinstream import keys
 from kinstream.aws import AwsClients
+from kinstream.clock import now_ms
 from kinstream.queues import open_when_ready
 from kinstream.readiness import ReadyFile
 from kinstream.resources import TABLE_COUNTERS, TABLE_LEDGER, TABLE_OUTBOX, TABLE_RECORDS, TABLE_REGISTRY
+from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
 from session_worker.engine.groups import CommitOptions, Committer, Group
 from session_worker.engine.outbox import Outbox
@@ -31,11 +30,6 @@ from session_worker.processor import Processor, Reducer, Sink, Timeline, discove
 from session_worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
-
-
-def now_ms() -> int:
-    """The server's clock."""
-    return time.time_ns() // 1_000_000
 
 
 class Worker:
@@ -131,11 +125,7 @@ async def run(settings: WorkerSettings) -> None:
 
 def main() -> None:
     """Entry point of the container."""
-    try:
-        settings = WorkerSettings()
-    except ValidationError as error:
-        problems = "; ".join(f"KINSTREAM_{e['loc'][0]}".upper() + f": {e['msg']}" for e in error.errors())
-        sys.exit(f"session-worker cannot start: {problems}")
+    settings = read_settings(WorkerSettings, "session-worker")
     if not settings.ledger_hash_key.get_secret_value():
         sys.exit("session-worker cannot start: set KINSTREAM_LEDGER_HASH_KEY to a secret of 32 characters")
     configure_logging("session-worker", settings.log_level)

@@ -5,7 +5,6 @@ holds a claim: an attempt number and a lease in time. A claim is lost when anoth
 write under a lost claim changes nothing and says so, so that two workers never mix their results.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,19 +17,16 @@ from sqlalchemy.orm import Session
 
 from kinstream.catalog.models import MediaItem, MediaRendition
 from kinstream.catalog.records import Claim, Item, NewItem, Rendition, State
+from kinstream.clock import now_ms
 from kinstream.errors import RetryableError
 
 MAX_REASON_CHARACTERS = 500
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class MediaRepository:
     """Media items. RetryableError wherever the database cannot be reached now."""
 
-    def __init__(self, engine: Engine, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(self, engine: Engine, now_ms: Callable[[], int] = now_ms) -> None:
         self._engine = engine
         self._now_ms = now_ms
 

@@ -22,7 +22,6 @@ from kinstream_devkit.generate.world import Workload, generate, renamed
 
 DEFAULT_SEED = 7
 DEFAULT_CUSTOMERS = 500
-DEFAULT_REPORT = Path(".kinstream/demo/report.html")
 
 FEWEST_TO_TRAIN = 100
 """With fewer customers a model cannot be told from luck, and is not published."""

@@ -20,7 +20,6 @@ from av.video.stream import VideoStream
 from PIL import ExifTags, Image, ImageDraw
 
 VideoSize = Literal["qcif", "cif"]
-Color = tuple[int, int, int]
 
 SIZES: dict[VideoSize, tuple[int, int]] = {"qcif": (176, 144), "cif": (352, 288)}
 """Stored width and height: H.263 knows few sizes, with pixels 12:11 as wide as high."""

@@ -1,6 +1,5 @@
 """Counters of contents, and what is trending."""
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -11,6 +10,7 @@ from ingest_api.auth import Authenticator, Caller
 from ingest_api.reads import Tables
 from ingest_api.routes.parameters import ContentId
 from ingest_api.trending import MOST, Trending
+from kinstream.clock import now_ms
 
 
 def content_router(tables: Tables, trending: Trending, authenticator: Authenticator) -> APIRouter:
@@ -26,7 +26,6 @@ def content_router(tables: Tables, trending: Trending, authenticator: Authentica
     async def top(
         limit: Annotated[int, Query(ge=1, le=MOST)] = 20, caller: Caller = reader
     ) -> TrendingAnswer:
-        now_ms = time.time_ns() // 1_000_000
-        return TrendingAnswer(items=await trending.top(caller.app, limit, now_ms))
+        return TrendingAnswer(items=await trending.top(caller.app, limit, now_ms()))
 
     return router

@@ -1,6 +1,5 @@
 """What is known of a customer: sessions, counters, alerts and recommendations."""
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -21,6 +20,7 @@ from ingest_api.reads import Tables
 from ingest_api.routes.parameters import AlertId, Cursor, CustomerId, Limit
 from ingest_api.session_reads import SessionQuery, SessionReads
 from ingest_api.trending import MOST, Trending
+from kinstream.clock import now_ms
 
 
 def customer_router(
@@ -44,11 +44,13 @@ def customer_router(
         from_ms, to_ms = composition.parse_range(start, end)
         after = None if cursor is None else composition.decode_session_cursor(cursor)
         query = SessionQuery(caller.app, customer_id, from_ms, to_ms, limit, device_id, after)
-        now_ms = _now_ms()
-        page, more = await sessions.page(query, now_ms)
+        asked_at_ms = now_ms()
+        page, more = await sessions.page(query, asked_at_ms)
         return SessionsAnswer(
             sessions=[
-                composition.session_answer(caller.app, customer_id, found.device_id, found.session, now_ms)
+                composition.session_answer(
+                    caller.app, customer_id, found.device_id, found.session, asked_at_ms
+                )
                 for found in page
             ],
             next=composition.encode_cursor(page[-1].started_ms, page[-1].device_id) if more else None,
@@ -85,19 +87,15 @@ def customer_router(
         limit: Annotated[int, Query(ge=1, le=MOST)] = 20,
         caller: Caller = reader,
     ) -> RecommendationsAnswer:
-        now_ms = _now_ms()
-        row = await tables.recommendations(caller.app, customer_id, now_ms)
+        asked_at_ms = now_ms()
+        row = await tables.recommendations(caller.app, customer_id, asked_at_ms)
         if row and row["items"]:
             items = [Recommendation(**item) for item in row["items"][:limit]]
             return RecommendationsAnswer(
                 customer_id=customer_id, source="model", run_id=row["run_id"], items=items
             )
-        top = await trending.top(caller.app, limit, now_ms)
+        top = await trending.top(caller.app, limit, asked_at_ms)
         items = [Recommendation(content_id=item.content_id, score=item.score, because=[]) for item in top]
         return RecommendationsAnswer(customer_id=customer_id, source="trending", run_id=None, items=items)
 
     return router
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
