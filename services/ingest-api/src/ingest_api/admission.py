@@ -6,6 +6,7 @@ brace, so that nothing is decoded and encoded again. Admitting the same body twi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,17 @@ from ingest_api.judgement import (
     occurred_ms,
 )
 from kinstream.events import ClientEvent
+
+
+class Refused(NamedTuple):
+    """An item that is no event: the client's own bytes, for the quarantine, and why."""
+
+    original: bytes
+    verdict: BadEvent
+
+
+Item = bytes | Refused
+"""JSON of a native event (`kinstream.events.ClientEvent`), or what could not become one."""
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -71,6 +83,11 @@ def admit(body: bytes, now_ms: int, retention_ms: int) -> Admission:
     return _judge_each(bodies.split(body), now_ms, window)
 
 
+def admit_items(items: Sequence[Item], now_ms: int, retention_ms: int) -> Admission:
+    """Judge events that a dialect translated; `index` of a rejection is the item's."""
+    return _judge_each(items, now_ms, Window.at(now_ms, retention_ms))
+
+
 def _is_plain(body: bytes, raws: Sequence[Raw]) -> bool:
     """Whether every event is UTF-8, within its limit of bytes, and surely not nested too deep.
 
@@ -108,10 +125,13 @@ def _take_all(
     return Admission(pieces, types, len(pieces))
 
 
-def _judge_each(raws: list[bytes], now_ms: int, window: Window) -> Admission:
+def _judge_each(items: Sequence[Item], now_ms: int, window: Window) -> Admission:
     admission = Admission()
-    for index, raw in enumerate(raws):
+    for index, item in enumerate(items):
+        raw = item.original if isinstance(item, Refused) else item
         try:
+            if isinstance(item, Refused):
+                raise item.verdict
             event = judge(raw)
             time_ms = occurred_ms(event)
         except BadEvent as bad:

@@ -96,7 +96,12 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         publisher = Publisher(topic.publish, _bounds(settings), metrics)
         authenticator = Authenticator(tables.has_key, settings.key_cache_seconds)
         collector = Collector(
-            authenticator, publisher, Quarantine(s3, bucket), metrics, settings.ledger_retention_seconds
+            authenticator,
+            publisher,
+            Quarantine(s3, bucket),
+            metrics,
+            retention_seconds=settings.ledger_retention_seconds,
+            dialects=[],
         )
         trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)
         sessions = SessionReads(dynamodb, names.of(TABLE_LEDGER))
