@@ -2,27 +2,13 @@
 
 import gzip
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from kinstream import keys
-from kinstream.aws import blocking_client
-from kinstream.catalog import migrate
-from kinstream.chunks import decode_chunk
-from kinstream.dynamo import to_item
-from kinstream.events import Event, format_time_ms
+from kinstream.events import format_time_ms
 from kinstream.resources import (
     BUCKET_QUARANTINE,
     TABLE_COUNTERS,
@@ -30,135 +16,16 @@ from kinstream.resources import (
     TABLE_RECORDS,
     TOPIC_EVENTS,
 )
-from kinstream.settings import CoreSettings
 from kinstream.views import cardinality, trending
 from kinstream.views.sessions import Moment, session_id, sessions_of
 from kinstream_devkit.apps import Apps
-from kinstream_devkit.embedded.emulator import HOST, free_port
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 from tests.support.engine import engine, event
+from tests.support.ingest import native, now_ms, published, start, stop
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
-START_SECONDS = 60
-
-
-@dataclass
-class Service:
-    """A running ingest-api and what it talks to."""
-
-    settings: CoreSettings
-    url: str
-    process: subprocess.Popen[bytes]
-
-    def aws(self, name: str) -> Any:
-        return blocking_client(name, self.settings)
-
-    def put(self, table: str, key: keys.Key, values: dict[str, Any]) -> None:
-        item = to_item({"pk": key[0], "sk": key[1], **values})
-        self.aws("dynamodb").put_item(TableName=self.settings.names.of(table), Item=item)
-
-    def client(self, key: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, auth=(key, ""), timeout=30, trust_env=False)
-
-
-@dataclass
-class App:
-    """An app of one test alone."""
-
-    name: str
-    writer: httpx.Client
-    reader: httpx.Client
-
-
-def start(settings: CoreSettings, folder: Path) -> Service:
-    port = free_port()
-    environment = os.environ | {
-        "KINSTREAM_NAME_PREFIX": settings.name_prefix,
-        "KINSTREAM_AWS_ENDPOINT_URL": str(settings.aws_endpoint_url),
-        "KINSTREAM_CATALOG_URL": f"sqlite:///{folder}/catalog.sqlite3",
-        "KINSTREAM_REDIS_URL": f"redis://{HOST}:{free_port()}/0",
-        "KINSTREAM_HTTP_PORT": str(port),
-        "KINSTREAM_READY_FILE": str(folder / f"ready-{port}"),
-        "KINSTREAM_LOG_LEVEL": "WARNING",
-    }
-    process = subprocess.Popen([sys.executable, "-m", "ingest_api.main"], env=environment)
-    service = Service(settings, f"http://{HOST}:{port}", process)
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(service.url + "/readyz", trust_env=False).status_code == 200:
-                return service
-        except httpx.TransportError:
-            time.sleep(0.1)
-    process.kill()
-    raise RuntimeError("ingest-api did not start")
-
-
-def stop(service: Service) -> int:
-    service.process.send_signal(signal.SIGTERM)
-    return service.process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def module_settings(endpoint: str) -> CoreSettings:
-    return CoreSettings(
-        name_prefix=f"t{uuid.uuid4().hex[:12]}",
-        aws_endpoint_url=endpoint,
-        ledger_hash_key=SecretStr("a key for tests"),
-        log_level="WARNING",
-    )
-
-
-@pytest.fixture(scope="module")
-def service(module_settings: CoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("ingest-api")
-    provision(module_settings, processor_queues())
-    migrate(f"sqlite:///{folder}/catalog.sqlite3")
-    running = start(module_settings, folder)
-    yield running
-    assert stop(running) == 0
-
-
-@pytest.fixture
-def app(service: Service) -> Iterator[App]:
-    name = f"app{uuid.uuid4().hex[:8]}"
-    apps = Apps(service.aws("dynamodb"), service.settings.names)
-    with (
-        service.client(apps.create(name, "write")) as writer,
-        service.client(apps.create(name, "secret")) as reader,
-    ):
-        yield App(name, writer, reader)
-
-
-def native(**fields: Any) -> dict[str, Any]:
-    return {
-        "id": uuid.uuid4().hex,
-        "type": "content.viewed",
-        "customer_id": "fam-42",
-        "occurred_at": format_time_ms(now_ms()),
-        "data": {"content_id": "story-7"},
-    } | fields
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def published(service: Service, app: App, processor: str, count: int) -> list[Event]:
-    """Events of the app that arrived in a processor's queue."""
-    sqs = service.aws("sqs")
-    url = sqs.get_queue_url(QueueName=service.settings.names.processor_queue(processor))["QueueUrl"]
-    found: list[Event] = []
-    deadline = time.monotonic() + 30
-    while len(found) < count and time.monotonic() < deadline:
-        answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-        for message in answer.get("Messages", []):
-            chunk = decode_chunk(message["Body"])
-            found += chunk.events if chunk.app == app.name else []
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    return found
 
 
 def test_accepted_events_reach_the_processors_queues(service, app):

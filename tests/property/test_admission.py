@@ -55,7 +55,7 @@ def outcome(admission: Admission) -> tuple[Any, ...]:
 
 
 def travelled(admission: Admission) -> list[Any]:
-    chunk = decode_chunk(assemble_chunk("app", admission.pieces).decode())
+    chunk = decode_chunk(assemble_chunk("app", admission.parts).decode())
     return [
         (e.id, e.occurred_at, e.occurred_at_ms, e.counted, json.loads(bytes(e.data))) for e in chunk.events
     ]
@@ -119,9 +119,10 @@ def _judged_or_refused(body: bytes) -> None:
 
 
 def test_brackets_inside_of_strings_hide_no_deep_nesting():
-    opened, closed = "[" * 20, "]" * 20
+    opened, closed = "[" * 5_000, "]" * 5_000
     event = {"id": "a", "type": "a.b", "customer_id": "c", "occurred_at": format_time_ms(NOW_MS)}
-    deep = f'{opened}"{closed}",{opened}{closed},"{opened}"{closed}'
+    deep = f'{opened}"{"]" * 9_000}",{opened}{closed},"{"[" * 2_000}"{closed}'
     body = json.dumps(event)[:-1] + f',"data":{{"x":{deep}}}}}'
-    admission = admit(body.encode(), NOW_MS, RETENTION_MS)
-    assert [rejection.error for rejection in admission.rejected] == ["too_deep"]
+    admission = admit(f"[{body},{json.dumps(event)}]".encode(), NOW_MS, RETENTION_MS)
+    assert [(rejection.index, rejection.error) for rejection in admission.rejected] == [(0, "too_deep")]
+    assert admission.accepted == 1

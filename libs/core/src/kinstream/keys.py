@@ -73,6 +73,16 @@ def person(app_id: str, customer_id: str, person_id: str) -> Key:
     return join_key(app_id, "people", customer_id), join_key(person_id)
 
 
+def app_rules(app_id: str) -> Key:
+    """Registry table: an app's rules, see `kinstream.app_rules`."""
+    return join_key(app_id, "rules"), "current"
+
+
+def event_schema(app_id: str, event_type: str) -> Key:
+    """Registry table: the JSON Schema of an app's event type: `type`, `version`, `schema` (its text)."""
+    return join_key(app_id, "schemas"), event_type
+
+
 def recommendations(app_id: str, customer_id: str, run_id: str) -> Key:
     """Recommendations table: a customer's list from one run."""
     return join_key(app_id, "customer", customer_id), run_id

@@ -1,30 +1,35 @@
 """Which events of a body are taken, and in what bytes they travel on. Pure: no clock, no I/O.
 
-An accepted event keeps the client's own bytes: the server's fields are written before their closing
-brace, so that nothing is decoded and encoded again. Admitting the same body twice gives the same.
+An accepted event travels in the client's own bytes; what the server knows of it is said once a part.
+Admitting the same body twice gives the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ingest_api import bodies
-from ingest_api.bodies import Raw
+from ingest_api import bodies, quick
 from ingest_api.judgement import (
     MAX_EVENT_BYTES,
     UNDECODABLE,
     BadEvent,
     Window,
-    check_payload,
     check_time,
-    could_be_deep,
     id_of,
     judge,
     occurred_ms,
 )
+from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, Part
 from kinstream.events import ClientEvent
+
+Raw = bytes | msgspec.Raw
+"""The bytes of one event."""
+
+
+_NOT_KEPT = msgspec.Raw(b"null")
 
 
 class Refused(NamedTuple):
@@ -36,6 +41,16 @@ class Refused(NamedTuple):
 
 Item = bytes | Refused
 """JSON of a native event (`kinstream.events.ClientEvent`), or what could not become one."""
+
+
+class EventRules(Protocol):
+    """What an app wants done to its events beside what is done to all."""
+
+    def apply(self, event: ClientEvent, raw: bytes) -> bytes:
+        """What is kept of a good event; BadEvent where the app does not want it."""
+
+    def scrub(self, raw: bytes) -> bytes | None:
+        """What may be kept of an event that is not taken."""
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -55,78 +70,76 @@ class Quarantined(msgspec.Struct, frozen=True):
     event: msgspec.Raw | str
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(msgspec.Struct):
     """What becomes of a body's events."""
 
-    pieces: list[bytes] = field(default_factory=list)
-    """Events to publish, each one as JSON of `kinstream.events.Event`."""
-    types: set[str] = field(default_factory=set)
+    parts: list[Part] = msgspec.field(default_factory=list)
+    """Events to publish. Each part fits into a chunk."""
+    types: set[str] = msgspec.field(default_factory=set)
     accepted: int = 0
-    rejected: list[Rejection] = field(default_factory=list)
-    quarantined: list[Quarantined] = field(default_factory=list)
+    rejected: list[Rejection] = msgspec.field(default_factory=list)
+    quarantined: list[Quarantined] = msgspec.field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """All events of the body, good or bad."""
+        return self.accepted + len(self.rejected)
 
 
-def admit(body: bytes, now_ms: int, retention_ms: int) -> Admission:
+def admit(body: bytes, now_ms: int, retention_ms: int, rules: EventRules | None = None) -> Admission:
     """Judge a whole body, decompressed. ApiError where the body itself cannot be taken.
 
     `now_ms` is the server's clock, `retention_ms` how far back events count.
     """
     body = body.strip()
-    window = Window.at(now_ms, retention_ms)
-    form = bodies.typed(body)
-    if form is not None:
-        events, raws = form
-        bodies.check_count(len(events))
-        if _is_plain(body, raws) and (admission := _take_all(events, raws, now_ms, window)):
-            return admission
-    return _judge_each(bodies.split(body), now_ms, window)
+    if rules is None and (admission := _take_all(body, now_ms, retention_ms)):
+        return admission
+    return _judge_each(bodies.split(body), now_ms, Window.at(now_ms, retention_ms), rules)
 
 
-def admit_items(items: Sequence[Item], now_ms: int, retention_ms: int) -> Admission:
+def admit_items(
+    items: Sequence[Item], now_ms: int, retention_ms: int, rules: EventRules | None = None
+) -> Admission:
     """Judge events that a dialect translated; `index` of a rejection is the item's."""
-    return _judge_each(items, now_ms, Window.at(now_ms, retention_ms))
+    return _judge_each(items, now_ms, Window.at(now_ms, retention_ms), rules)
 
 
-def _is_plain(body: bytes, raws: Sequence[Raw]) -> bool:
-    """Whether every event is UTF-8, within its limit of bytes, and surely not nested too deep.
-
-    Judged by all bytes of each event, since what a decoder drops (a key said twice, white space) travels on.
-    """
-    if not body.isascii():
-        try:
-            body.decode()
-        except UnicodeDecodeError:
-            return False
-    return not any(
-        view.nbytes > MAX_EVENT_BYTES or could_be_deep(view) for view in (memoryview(raw) for raw in raws)
-    )
-
-
-def _take_all(
-    events: list[ClientEvent], raws: Sequence[Raw], now_ms: int, window: Window
-) -> Admission | None:
+def _take_all(body: bytes, now_ms: int, retention_ms: int) -> Admission | None:
     """All of them, or None where one is not in order: `_judge_each` then finds which and why."""
-    earliest_ms, latest_ms = window
-    tail = b',"received_at_ms":%d}' % now_ms
-    stamp = b',"occurred_at_ms":%d'
-    pieces = []
-    types = set()
-    try:
-        for event, raw in zip(events, raws, strict=True):
-            time_ms = occurred_ms(event)
-            if not earliest_ms <= time_ms <= latest_ms:
-                return None
-            check_payload(event)
-            types.add(event.type)
-            pieces.append(b"".join((memoryview(raw)[:-1], stamp % time_ms, tail)))
-    except (*UNDECODABLE, BadEvent, ValueError):
+    found = quick.read(body)
+    if found is None or not found.events:
         return None
-    return Admission(pieces, types, len(pieces))
+    count = len(found.events)
+    bodies.check_count(count)
+    if not quick.in_time(found.events, now_ms, retention_ms):
+        return None
+    if len(found.text) <= MAX_EVENT_BYTES and count <= MAX_CHUNK_EVENTS:
+        return Admission([Part(found.text, count, now_ms)], found.types, count)
+    raws = quick.elements(found.text)
+    if any(memoryview(raw).nbytes > MAX_EVENT_BYTES for raw in raws):
+        return None
+    return Admission(_parts(raws, now_ms), found.types, count)
 
 
-def _judge_each(items: Sequence[Item], now_ms: int, window: Window) -> Admission:
+def _parts(raws: Sequence[Raw], now_ms: int, *, counted: bool = True) -> list[Part]:
+    """As few parts as chunks can hold."""
+    parts: list[Part] = []
+    held: list[Raw] = []
+    size_bytes = 0
+    for raw in raws:
+        size_bytes += memoryview(raw).nbytes + 1
+        if held and (len(held) == MAX_CHUNK_EVENTS or size_bytes > MAX_CHUNK_BYTES):
+            parts.append(Part(b",".join(held), len(held), now_ms, counted))
+            held, size_bytes = [], memoryview(raw).nbytes + 1
+        held.append(raw)
+    if held:
+        parts.append(Part(b",".join(held), len(held), now_ms, counted))
+    return parts
+
+
+def _judge_each(items: Sequence[Item], now_ms: int, window: Window, rules: EventRules | None) -> Admission:
     admission = Admission()
+    taken: list[tuple[bool, bytes]] = []
     for index, item in enumerate(items):
         raw = item.original if isinstance(item, Refused) else item
         try:
@@ -134,27 +147,30 @@ def _judge_each(items: Sequence[Item], now_ms: int, window: Window) -> Admission
                 raise item.verdict
             event = judge(raw)
             time_ms = occurred_ms(event)
+            if rules:
+                raw = rules.apply(event, raw)
         except BadEvent as bad:
-            _reject(admission, index, raw, bad)
+            _reject(admission, index, raw, bad, rules)
             continue
-        counted = b""
         try:
             check_time(time_ms, window)
-            admission.accepted += 1
+            taken.append((True, raw))
         except BadEvent as bad:
             # It goes to the archive all the same: it happened, though nobody can count it any more.
-            _reject(admission, index, raw, bad)
-            counted = b',"counted":false'
+            _reject(admission, index, raw, bad, rules)
+            taken.append((False, raw))
         admission.types.add(event.type)
-        admission.pieces.append(
-            b'%b,"occurred_at_ms":%d,"received_at_ms":%d%b}' % (raw[:-1], time_ms, now_ms, counted)
-        )
+    admission.accepted = sum(counted for counted, _ in taken)
+    for counted, run in groupby(taken, key=itemgetter(0)):
+        admission.parts += _parts([raw for _, raw in run], now_ms, counted=counted)
     return admission
 
 
-def _reject(admission: Admission, index: int, raw: bytes, bad: BadEvent) -> None:
+def _reject(admission: Admission, index: int, raw: bytes, bad: BadEvent, rules: EventRules | None) -> None:
     admission.rejected.append(Rejection(index, id_of(raw), bad.code, bad.detail))
-    admission.quarantined.append(Quarantined(bad.code, bad.detail, _as_json_or_text(raw)))
+    kept = rules.scrub(raw) if rules else raw
+    event = _NOT_KEPT if kept is None else _as_json_or_text(kept)
+    admission.quarantined.append(Quarantined(bad.code, bad.detail, event))
 
 
 def _as_json_or_text(raw: bytes) -> msgspec.Raw | str:

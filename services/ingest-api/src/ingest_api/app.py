@@ -1,19 +1,27 @@
 """The ASGI application, from parts that `main` built: the collector in front, FastAPI behind it."""
 
+import asyncio
+import time
 from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest_api import error_handlers, openapi
+from ingest_api.access_log import AccessLog
 from ingest_api.collector import Collector
 
 MAX_BODY_BYTES = 64 * 1024
 """Of the requests that FastAPI reads: none of them carries more than a form."""
+_BODY_SECONDS = 20.0
+_PREFLIGHT_SECONDS = 86_400
+"""How long a browser remembers that it may call."""
+_NO_ROUTE = "(none)"
 
 
-def build_app(collector: Collector, routers: Iterable[APIRouter]) -> ASGIApp:
+def build_app(collector: Collector, routers: Iterable[APIRouter], access_log: AccessLog) -> ASGIApp:
     """One application of both."""
     api = FastAPI(
         title="Kinstream",
@@ -23,16 +31,33 @@ def build_app(collector: Collector, routers: Iterable[APIRouter]) -> ASGIApp:
     error_handlers.install(api)
     for router in routers:
         api.include_router(router)
-    openapi.install(api)
-    return _Front(collector, api)
+    openapi.install(api, collector.dialects)
+    routed = _Routed(collector, api, access_log)
+    # Any page may call, since a key is sent by its code and never by the browser of itself.
+    cross_origin = CORSMiddleware(
+        routed,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After"],
+        max_age=_PREFLIGHT_SECONDS,
+    )
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        # Only a browser sends an origin; for everybody else the headers about it would cost a tenth more.
+        from_page = any(name == b"origin" for name, _ in scope.get("headers", ()))
+        await (cross_origin if from_page else routed)(scope, receive, send)
+
+    return front
 
 
-class _Front:
+class _Routed:
     """Sends the hot path to the collector and the rest to the router."""
 
-    def __init__(self, collector: Collector, api: ASGIApp) -> None:
+    def __init__(self, collector: Collector, api: ASGIApp, access_log: AccessLog) -> None:
         self._collector = collector
         self._api = api
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,17 +67,40 @@ class _Front:
         else:
             # Still percent-encoded, so that a slash within an id does not look like one between segments.
             scope["path"] = scope["raw_path"].decode("latin-1")
-            await self._api(scope, _bounded(receive), send)
+            await self._logged(scope, receive, send)
+
+    async def _logged(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, status = time.perf_counter(), 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._api(scope, _bounded(receive), watched)
+        finally:
+            route = getattr(scope.get("route"), "path", _NO_ROUTE)
+            self._access_log.served(scope["method"], route, status, started)
 
 
 def _bounded(receive: Receive) -> Receive:
-    """`receive` up to the limit. FastAPI's own limit would answer in a form that is not ours."""
+    """`receive` up to the limits. FastAPI's own limit would answer in a form that is not ours."""
     received = 0
+    whole = False
+    deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
 
     async def bounded() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
         received += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
         if received > MAX_BODY_BYTES:
             raise HTTPException(413)
         return message

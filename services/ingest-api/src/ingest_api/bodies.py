@@ -1,76 +1,40 @@
 """The forms that a body of events comes in: one object, an array, `{"events": [...]}`, or NDJSON. Pure.
 
-`typed` is the fast way, for a body in which every event has the right form. `split` is the patient
-one: it only finds where each event begins and ends, so that a bad one harms no neighbour.
+`ingest_api.quick` reads a body in which all is well. This is the patient way for any other: it finds
+where each event begins and ends, so that a bad one harms no neighbour.
 """
 
 import json
 import re
-from collections.abc import Sequence
 from http import HTTPStatus
 
 import msgspec
 
 from ingest_api.errors import ApiError
-from ingest_api.judgement import UNDECODABLE
-from kinstream.events import ClientEvent
+from ingest_api.judgement import MAX_EVENT_BYTES, UNDECODABLE
 
 MAX_EVENTS = 1_000
 
-Raw = bytes | msgspec.Raw
-"""The bytes of one event."""
 
-
-class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
-    events: list[ClientEvent]
-
-
-class _RawEnvelope(msgspec.Struct):
-    events: list[msgspec.Raw]
-
-
-_decode_one = msgspec.json.Decoder(ClientEvent).decode
-_decode_list = msgspec.json.Decoder(list[ClientEvent]).decode
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_raw_envelope = msgspec.json.Decoder(_RawEnvelope).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 # Takes what msgspec refuses to step over, such as half of a surrogate pair.
 _lenient = json.JSONDecoder(parse_int=str, parse_float=str, strict=False)
 
+_TOKEN = re.compile(r'(?s)"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[][{}]')
+"""A string, to its end or that of the text, or a bracket."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _ENVELOPE_START = re.compile(r'\{\s*"events"\s*:\s*(?=\[)')
 
 
-def typed(body: bytes) -> tuple[list[ClientEvent], Sequence[Raw]] | None:
-    """(events, their bytes) where all of them have the right form, else None. `body` is stripped."""
+def split(body: bytes) -> list[bytes]:
+    """The bytes of each event, good or bad. ApiError 400 where the body is no JSON, 413 over the limit.
+
+    `body` is stripped.
+    """
     if not body:
         raise _no_json("the body is empty")
-    try:
-        if body[:1] == b"[":
-            return _decode_list(body), _decode_raw_list(body)
-        return _typed_objects(body)
-    except UNDECODABLE:
-        return None
-
-
-def _typed_objects(body: bytes) -> tuple[list[ClientEvent], Sequence[Raw]]:
-    try:
-        return [_decode_one(body)], [body]
-    except msgspec.MsgspecError:
-        pass
-    try:
-        events = _decode_envelope(body).events
-    except msgspec.MsgspecError:
-        # Line by line: a decoder of many lines would cut where the grammar does, not where lines end.
-        lines = _lines(body)
-        return [_decode_one(line) for line in lines], lines
-    return events, _decode_raw_envelope(body).events
-
-
-def split(body: bytes) -> list[bytes]:
-    """The bytes of each event, good or bad. ApiError 400 where the body is no JSON, 413 over the limit."""
     events = _split(body)
     check_count(len(events))
     return events
@@ -147,7 +111,9 @@ def _scan_array(text: str, start: int) -> tuple[list[bytes], int]:
     while True:
         try:
             _, end = _lenient.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            end = _end_of_nested(text, at)
+        except ValueError as error:
             raise _no_json(str(error)) from error
         elements.append(text[at:end].encode(errors="surrogateescape"))
         at = _skip_space(text, end)
@@ -158,15 +124,28 @@ def _scan_array(text: str, start: int) -> tuple[list[bytes], int]:
         at = _skip_space(text, at + 1)
 
 
+def _end_of_nested(text: str, start: int) -> int:
+    """Where an element ends that is nested too deep for a decoder, so that its neighbours are still taken."""
+    depth = 0
+    for number, token in enumerate(_TOKEN.finditer(text, start)):
+        if number > MAX_EVENT_BYTES:
+            break
+        depth += 1 if token[0] in "[{" else -1 if token[0] in "]}" else 0
+        if depth == 0:
+            return token.end()
+    raise _no_json("an event in it is nested too deep, and longer than an event may be")
+
+
 def _good_lines(body: bytes, error: Exception) -> list[bytes]:
-    lines = _lines(body)
+    lines = lines_of(body)
     check_count(len(lines))
     if len(lines) < 2 or not any(_is_object(line) for line in lines):
         raise _no_json(str(error)) from error
     return lines
 
 
-def _lines(body: bytes) -> list[bytes]:
+def lines_of(body: bytes) -> list[bytes]:
+    """Lines that are not blank."""
     return [line for raw in body.split(b"\n") if (line := raw.strip())]
 
 

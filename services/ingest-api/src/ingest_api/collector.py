@@ -7,21 +7,28 @@ counted once, however often it comes.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache, partial
 from http import HTTPStatus
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from ingest_api.access_log import AccessLog
 from ingest_api.admission import Admission, admit, admit_items
-from ingest_api.auth import Authenticator
+from ingest_api.app_rules import MISSING, RulesProvider
+from ingest_api.auth import Authenticator, Caller
+from ingest_api.bodies import MAX_EVENTS
 from ingest_api.dialects.base import Answer, Dialect, Incoming, Outcome
 from ingest_api.errors import ApiError, unavailable
 from ingest_api.metrics import Metrics
 from ingest_api.publisher import Publisher
 from ingest_api.quarantine import Quarantine
+from ingest_api.rate_limit import Limits, RateLimiter
+from ingest_api.repetitions import Repetitions
 from ingest_api.request_body import ClientGoneError, inflate_unlabelled, read_body
+from ingest_api.rules import Rules
 from kinstream.clock import now_ms
 from kinstream.errors import RetryableError
 
@@ -31,7 +38,8 @@ NATIVE_PATH = "/v1/events"
 _ACCEPTED = b'{"accepted":%d,"rejected":[]}'
 _BODY_SECONDS = 20.0
 
-Handler = Callable[[Scope, Receive], Awaitable[Answer]]
+Handler = Callable[[Scope, Receive], Awaitable[tuple[Answer, int]]]
+"""Gives the answer to a request whose events are durable, and how many they were."""
 
 
 class Collector:
@@ -39,31 +47,41 @@ class Collector:
 
     def __init__(
         self,
+        *,
         authenticator: Authenticator,
+        limiter: RateLimiter,
+        rules: RulesProvider,
         publisher: Publisher,
         quarantine: Quarantine,
         metrics: Metrics,
-        *,
+        access_log: AccessLog,
         retention_seconds: int,
-        dialects: Iterable[Dialect] = (),
+        dialects: Sequence[Dialect] = (),
     ) -> None:
         self._authenticator = authenticator
+        self._limiter = limiter
+        self._rules = rules
         self._publisher = publisher
         self._quarantine = quarantine
         self._metrics = metrics
+        self._access_log = access_log
         self._retention_ms = retention_seconds * 1000
+        self._repetitions = Repetitions()
+        self.dialects = dialects
         self.handlers: dict[str, tuple[frozenset[str], Handler]] = {
             NATIVE_PATH: (frozenset({"POST"}), self._native)
         }
         for dialect in dialects:
-            handler = partial(self._translated, dialect)
+            handler = partial(self._spoken, dialect)
             self.handlers |= {path: (methods, handler) for path, methods in dialect.routes.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request to one of `handlers`' paths."""
+        started = time.perf_counter()
         headers: list[tuple[bytes, bytes]] = []
+        events = 0
         try:
-            answer = await self._handle(scope, receive)
+            answer, events = await self._handle(scope, receive)
         except ClientGoneError:
             return
         except ApiError as error:
@@ -76,60 +94,85 @@ class Collector:
             {"type": "http.response.start", "status": answer.status, "headers": [kind, length, *headers]}
         )
         await send({"type": "http.response.body", "body": answer.body})
+        self._access_log.sent(scope["method"], scope["path"], answer.status, started, events)
 
-    async def _handle(self, scope: Scope, receive: Receive) -> Answer:
+    async def _handle(self, scope: Scope, receive: Receive) -> tuple[Answer, int]:
         methods, handler = self.handlers[scope["path"]]
         if scope["method"] not in methods:
             raise _wrong_method(methods)
         return await handler(scope, receive)
 
-    async def _native(self, scope: Scope, receive: Receive) -> Answer:
+    async def _native(self, scope: Scope, receive: Receive) -> tuple[Answer, int]:
         headers = dict(scope["headers"])
-        caller = await self._authenticator.identify(headers.get(b"authorization", b""))
-        self._publisher.require_room()
+        caller = await self._identify(headers.get(b"authorization", b""))
         body = await read_body(headers, receive, _BODY_SECONDS)
+        rules = await self._rules_of(caller)
         received_at_ms = now_ms()
-        admission = admit(body, received_at_ms, self._retention_ms)
-        outcome = await self._store(caller.app, received_at_ms, admission)
-        if not outcome.rejected:
-            return Answer(202, _ACCEPTED % outcome.accepted)
-        return Answer(202, msgspec.json.encode({"accepted": outcome.accepted, "rejected": outcome.rejected}))
+        admission = admit(body, received_at_ms, self._retention_ms, rules)
+        await self._store(caller, rules, received_at_ms, admission, body)
+        if not admission.rejected:
+            return Answer(202, _ACCEPTED % admission.accepted), admission.accepted
+        outcome = {"accepted": admission.accepted, "rejected": admission.rejected}
+        return Answer(202, msgspec.json.encode(outcome)), admission.count
 
-    async def _translated(self, dialect: Dialect, scope: Scope, receive: Receive) -> Answer:
+    async def _spoken(self, dialect: Dialect, scope: Scope, receive: Receive) -> tuple[Answer, int]:
+        """`_translated`, with a refusal as the dialect's clients understand it."""
+        try:
+            return await self._translated(dialect, scope, receive)
+        except ApiError as error:
+            raise dialect.refusal(error) from error
+
+    async def _translated(self, dialect: Dialect, scope: Scope, receive: Receive) -> tuple[Answer, int]:
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization", b"")
         if authorization:
             # Before the body is read; a key within the body can only be looked at afterwards.
-            await self._authenticator.identify(authorization)
-        self._publisher.require_room()
+            await self._identify(authorization)
         body = inflate_unlabelled(await read_body(headers, receive, _BODY_SECONDS))
         incoming = Incoming(scope["method"], scope["path"], scope["query_string"], headers, body, now_ms())
         reading = dialect.read(incoming)
         if not authorization and reading.key:
             authorization = b"Bearer " + reading.key.encode()
-        caller = await self._authenticator.identify(authorization)
-        admission = admit_items(reading.items, incoming.received_at_ms, self._retention_ms)
-        outcome = await self._store(caller.app, incoming.received_at_ms, admission)
-        return dialect.answer(incoming, reading, outcome)
+        caller = await self._identify(authorization)
+        rules = await self._rules_of(caller)
+        admission = admit_items(reading.items, incoming.received_at_ms, self._retention_ms, rules)
+        await self._store(caller, rules, incoming.received_at_ms, admission, body)
+        outcome = Outcome(admission.accepted, admission.rejected)
+        return dialect.answer(incoming, reading, outcome), admission.count
 
-    async def _store(self, app: str, received_at_ms: int, admission: Admission) -> Outcome:
-        """Return once all of it is durable; 503 where it is not."""
-        if not admission.quarantined:
-            if admission.pieces:
-                await self._publisher.publish(app, admission.pieces, admission.types)
-        else:
-            await self._store_both(app, received_at_ms, admission)
+    async def _identify(self, authorization: bytes) -> Caller:
+        """Who sends, if it may send now: what can be refused is refused before it is read."""
+        caller = await self._authenticator.identify(authorization)
+        self._limiter.check(caller.key_id)
+        self._publisher.require_room(caller.app)
+        return caller
+
+    async def _rules_of(self, caller: Caller) -> Rules | None:
+        known = self._rules.known(caller.app)
+        return await self._rules.of(caller.app) if known is MISSING else known
+
+    async def _store(
+        self, caller: Caller, rules: Rules | None, received_at_ms: int, admission: Admission, body: bytes
+    ) -> None:
+        """Return once all of it is durable; 503 where it is not, 429 where the key sends too much."""
+        limits = _limits(rules.events_per_second) if rules and rules.events_per_second else None
+        await self._limiter.spend(caller.key_id, max(1, admission.count), limits)
+        if admission.quarantined:
+            await self._store_both(caller.app, received_at_ms, admission)
             for rejection in admission.rejected:
                 self._metrics.rejected.labels(rejection.error).inc()
+        elif admission.parts:
+            await self._publisher.publish(caller.app, admission.parts, admission.types)
         self._metrics.accepted.inc(admission.accepted)
-        return Outcome(admission.accepted, admission.rejected)
+        if self._repetitions.has(caller.app, body):
+            self._metrics.repeated.inc(admission.count)
 
     async def _store_both(self, app: str, received_at_ms: int, admission: Admission) -> None:
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._quarantine.put(app, received_at_ms, admission.quarantined))
-                if admission.pieces:
-                    both.create_task(self._publisher.publish(app, admission.pieces, admission.types))
+                if admission.parts:
+                    both.create_task(self._publisher.publish(app, admission.parts, admission.types))
         except* RetryableError as group:
             raise unavailable("the rejected events could not be kept now; send all again") from group
         except* ApiError as group:
@@ -139,6 +182,12 @@ class Collector:
         self._metrics.refused.labels(error.code).inc()
         headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         return Answer(error.status, msgspec.json.encode(error.body)), headers
+
+
+@lru_cache(maxsize=1024)
+def _limits(events_per_second: int) -> Limits:
+    """An app's own limit: four seconds' worth may come at once, and a full request always."""
+    return Limits(events_per_second, max(2 * MAX_EVENTS, 4 * events_per_second))
 
 
 def _wrong_method(allowed: frozenset[str]) -> ApiError:

@@ -17,6 +17,7 @@ _OF_STATUS = {
     400: ("invalid_json", "the body is no JSON"),
     404: ("not_found", "there is nothing at this address"),
     405: ("method_not_allowed", "this address does not take this method"),
+    408: ("body_too_slow", "the body was not whole in time; send the same request again"),
     413: ("body_too_large", "the body is too large"),
 }
 

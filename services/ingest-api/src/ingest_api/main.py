@@ -1,35 +1,43 @@
 """The composition root: settings are read and clients are built here, and nowhere else."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import aiohttp
 import redis.asyncio
-import uvicorn
 import uvloop
 from aiobotocore.session import get_session
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.types import ASGIApp
 
+from ingest_api.access_log import AccessLog
 from ingest_api.app import build_app
+from ingest_api.app_rules import RulesProvider, RulesTable
 from ingest_api.auth import Authenticator
 from ingest_api.collector import Collector
+from ingest_api.dialects.cloudevents import CloudEvents
+from ingest_api.dialects.posthog import PostHog
+from ingest_api.dialects.segment import Segment
+from ingest_api.dialects.snowplow import Snowplow
 from ingest_api.errors import ApiError
 from ingest_api.metrics import Metrics
 from ingest_api.publisher import Bounds, Publisher
 from ingest_api.quarantine import Quarantine
+from ingest_api.rate_limit import Limits, RateLimiter
 from ingest_api.reads import Tables
 from ingest_api.routes.content import content_router
 from ingest_api.routes.customers import customer_router
 from ingest_api.routes.family import family_router
 from ingest_api.routes.health import health_router
 from ingest_api.routes.media import media_router
+from ingest_api.server import server as http_server
 from ingest_api.session_reads import SessionReads
 from ingest_api.settings import IngestSettings
 from ingest_api.sns import SnsAddress, SnsTopic
@@ -45,6 +53,8 @@ from kinstream.telemetry import configure_logging
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
+_GARBAGE_THRESHOLD = 10_000
+"""Objects between two looks for garbage: a request of many events alone makes a thousand."""
 _REDIS_TIMEOUT_SECONDS = 0.25
 
 Check = Callable[[], Awaitable[object]]
@@ -94,14 +104,27 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             settings.startup_wait_seconds,
         )
         publisher = Publisher(topic.publish, _bounds(settings), metrics)
+        metrics.watch_backlog(lambda: publisher.events_waiting, lambda: publisher.bytes_waiting)
+        rules = RulesProvider(RulesTable(dynamodb, names).read, settings.key_cache_seconds)
+        limiter = RateLimiter(
+            cache,
+            settings.name_prefix,
+            "events",
+            Limits(settings.rate_limit_events_per_second, settings.rate_limit_burst_events),
+            metrics.rate_limit_unavailable.inc,
+        )
         authenticator = Authenticator(tables.has_key, settings.key_cache_seconds)
+        access_log = AccessLog(settings.access_log_every)
         collector = Collector(
-            authenticator,
-            publisher,
-            Quarantine(s3, bucket),
-            metrics,
+            authenticator=authenticator,
+            limiter=limiter,
+            rules=rules,
+            publisher=publisher,
+            quarantine=Quarantine(s3, bucket),
+            metrics=metrics,
+            access_log=access_log,
             retention_seconds=settings.ledger_retention_seconds,
-            dialects=[],
+            dialects=[Segment(), Snowplow(), PostHog(), CloudEvents()],
         )
         trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)
         sessions = SessionReads(dynamodb, names.of(TABLE_LEDGER))
@@ -115,10 +138,11 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         ]
         readiness.set(True)
         try:
-            yield build_app(collector, routers)
+            yield build_app(collector, routers, access_log)
         finally:
             readiness.set(False)
             await publisher.close()
+            await rules.close()
             catalog.close()
 
 
@@ -127,22 +151,7 @@ async def serve(settings: IngestSettings) -> None:
     readiness = Readiness(ReadyFile(settings.ready_file))
     readiness.set(False)
     async with running_app(settings, readiness) as app:
-        server = _Server(
-            uvicorn.Config(
-                app,
-                host=settings.http_host,
-                port=settings.http_port,
-                loop="none",
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
-            )
-        )
+        server = http_server(app, settings.http_host, settings.http_port, settings.shutdown_grace_seconds)
 
         def stop() -> None:
             readiness.set(False)
@@ -157,20 +166,15 @@ def main() -> None:
     """Run the service."""
     settings = read_settings(IngestSettings, "ingest-api")
     configure_logging("ingest-api", settings.log_level)
+    # What lives for as long as the process need not be looked through for garbage again and again.
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except RetryableError as error:
         log.error("ingest-api cannot start: %s", error)  # noqa: TRY400 - the sentence says it all
         sys.exit(1)
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to `serve`: uvicorn would raise them again and skip what comes after it."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _topic(settings: IngestSettings, http: aiohttp.ClientSession) -> SnsTopic:

@@ -1,5 +1,7 @@
 """What ingest-api measures of itself, as Prometheus reads it at /metrics."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 
@@ -31,9 +33,27 @@ class Metrics:
         self.publish_failures = Counter(
             "kinstream_publish_failures", "Messages that SNS did not confirm", registry=self._registry
         )
-        self.backlog_events = Gauge(
+        self.repeated = Counter(
+            "kinstream_events_repeated",
+            "Events of requests that this process had taken shortly before: they count once all the same",
+            registry=self._registry,
+        )
+        self.rate_limit_unavailable = Counter(
+            "kinstream_rate_limit_unavailable",
+            "Requests that passed without a limit because Redis did not answer",
+            registry=self._registry,
+        )
+        self._backlog_events = Gauge(
             "kinstream_backlog_events", "Events that SNS has not confirmed yet", registry=self._registry
         )
+        self._backlog_bytes = Gauge(
+            "kinstream_backlog_bytes", "Their bytes, held in memory", registry=self._registry
+        )
+
+    def watch_backlog(self, events: Callable[[], int], size_bytes: Callable[[], int]) -> None:
+        """Ask these whenever somebody reads the metrics, and not at each change."""
+        self._backlog_events.set_function(events)
+        self._backlog_bytes.set_function(size_bytes)
 
     def exposition(self) -> bytes:
         """All of them in Prometheus' text form."""

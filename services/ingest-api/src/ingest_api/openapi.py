@@ -1,5 +1,6 @@
 """The OpenAPI page: FastAPI's own, with what it cannot know added: the sending endpoint and the keys."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ from fastapi import FastAPI
 
 from ingest_api.admission import Rejection
 from ingest_api.answers import ErrorAnswer
+from ingest_api.dialects.base import Dialect
 from kinstream.events import ClientEvent
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -43,18 +45,21 @@ class EventsAnswer(msgspec.Struct):
     rejected: list[Rejection]
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, dialects: Iterable[Dialect]) -> None:
     """Let `app` describe every endpoint, also those in front of its router."""
+    sending = {"/v1/events": {"post": _sending()}}
+    for dialect in dialects:
+        sending |= {path: dict(item) for path, item in dialect.describe().items()}
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _completed(type(app).openapi(app))
+            app.openapi_schema = _completed(type(app).openapi(app), sending)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the page
 
 
-def _completed(page: dict[str, Any]) -> dict[str, Any]:
+def _completed(page: dict[str, Any], sending: dict[str, Any]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components([_described_event(), EventsAnswer], ref_template=_REFERENCE)
     schemas["ClientEvent"]["properties"]["occurred_at"] = {"type": "string", "format": "date-time"}
     schemas["ClientEvent"]["examples"] = [EXAMPLE]
@@ -68,7 +73,7 @@ def _completed(page: dict[str, Any]) -> dict[str, Any]:
     # Without them no schema would be left that names FastAPI's own form of errors.
     for unused in ("HTTPValidationError", "ValidationError"):
         known.pop(unused, None)
-    page["paths"] = {"/v1/events": {"post": _sending()}, **page["paths"]}
+    page["paths"] = sending | page["paths"]
     for path, operations in page["paths"].items():
         open_to_all = path in ("/healthz", "/readyz", "/metrics")
         for operation in operations.values():
@@ -87,12 +92,12 @@ def _sending() -> dict[str, Any]:
         "operationId": "send_events",
         "summary": "Send events",
         "description": (
-            "One event, an array, an object with `events`, or one event a line; plain or gzip; at most"
+            "One event, an array, an object with `events`, or one event a line; plain, gzip or zstd; at most"
             " 1,000 events of 32 KiB and 1 MiB in all. 202 means durable. Sending the same again is safe:"
             " an event counts once, however often it comes."
         ),
         "parameters": [
-            {"name": "Content-Encoding", "in": "header", "schema": {"enum": ["gzip", "identity"]}}
+            {"name": "Content-Encoding", "in": "header", "schema": {"enum": ["gzip", "zstd", "identity"]}}
         ],
         "requestBody": {
             "required": True,

@@ -7,7 +7,7 @@ acknowledged from memory. A message that SNS refuses fails the requests in it an
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,10 +16,13 @@ import msgspec
 from ingest_api.errors import unavailable
 from ingest_api.metrics import Metrics
 from ingest_api.sns import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, SnsMessage
-from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, assemble_chunk
+from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, Part, assemble_chunk
 from kinstream.errors import RetryableError
 
 log = logging.getLogger(__name__)
+
+_SHARE = 0.5
+"""Of the backlog that one app may hold."""
 
 Send = Callable[[Sequence[SnsMessage]], Awaitable[set[int]]]
 """Sends a batch and gives the positions that were not taken, or raises RetryableError."""
@@ -51,52 +54,80 @@ class _Request:
 @dataclass(slots=True, eq=False)
 class _Chunk:
     app: str
-    pieces: list[bytes] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    count: int = 0
     size_bytes: int = 0
     types: set[str] = field(default_factory=set)
     requests: list[_Request] = field(default_factory=list)
 
-    def has_room(self, pieces: int, size_bytes: int) -> bool:
+    def has_room(self, part: Part) -> bool:
         return (
-            len(self.pieces) + pieces <= MAX_CHUNK_EVENTS and self.size_bytes + size_bytes <= MAX_CHUNK_BYTES
+            self.count + part.count <= MAX_CHUNK_EVENTS
+            and self.size_bytes + len(part.events) <= MAX_CHUNK_BYTES
         )
 
-    def add(self, pieces: list[bytes], size_bytes: int, types: set[str], request: _Request) -> None:
-        self.pieces += pieces
-        self.size_bytes += size_bytes
+    def add(self, part: Part, types: set[str], request: _Request) -> None:
+        self.parts.append(part)
+        self.count += part.count
+        self.size_bytes += len(part.events)
+        # A chunk may name a type too many, never one too few: its processors skip what is not theirs.
         self.types |= types
         self.requests.append(request)
         request.chunks += 1
 
     def message(self) -> SnsMessage:
-        return SnsMessage(assemble_chunk(self.app, self.pieces), msgspec.json.encode(sorted(self.types)))
+        return SnsMessage(assemble_chunk(self.app, self.parts), msgspec.json.encode(sorted(self.types)))
+
+
+_Sealed = tuple[_Chunk, SnsMessage]
 
 
 class Publisher:
-    """Takes events of requests, sends chunks. All of it on one event loop."""
+    """Takes events of requests, sends chunks. All of it on one event loop.
+
+    Apps take turns, and none may hold more than its share of the backlog: one that sends too much waits
+    for itself, not the others for it.
+    """
 
     def __init__(self, send: Send, bounds: Bounds, metrics: Metrics) -> None:
         self._send = send
         self._bounds = bounds
         self._metrics = metrics
         self._open: dict[str, _Chunk] = {}
-        self._ready: deque[tuple[_Chunk, SnsMessage]] = deque()
+        self._ready: dict[str, deque[_Sealed]] = {}
+        self._ready_count = 0
+        self._held: Counter[str] = Counter()
         self._events = 0
         self._bytes = 0
         self._due = False
         self._timer: asyncio.TimerHandle | None = None
         self._sending: set[asyncio.Task[None]] = set()
 
-    def require_room(self) -> None:
-        """Raise 503 while the backlog is over its bound."""
-        if self._events >= self._bounds.backlog_events or self._bytes >= self._bounds.backlog_bytes:
+    @property
+    def events_waiting(self) -> int:
+        """Events that SNS has not confirmed yet."""
+        return self._events
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Their bytes."""
+        return self._bytes
+
+    def require_room(self, app: str) -> None:
+        """Raise 503 while the backlog is over its bound, or the app holds more than its share of it."""
+        if (
+            self._events >= self._bounds.backlog_events
+            or self._bytes >= self._bounds.backlog_bytes
+            or self._held[app] >= self._bounds.backlog_events * _SHARE
+        ):
             raise unavailable("more events wait here than may; send these again", code="overloaded")
 
-    async def publish(self, app: str, pieces: list[bytes], types: set[str]) -> None:
+    async def publish(self, app: str, parts: Sequence[Part], types: set[str]) -> None:
         """Return once all the events are confirmed; 503 where they are not, and sending again is safe."""
-        self.require_room()
+        self.require_room(app)
         request = _Request(asyncio.get_running_loop().create_future())
-        self._take(app, pieces, types, request)
+        for part in parts:
+            self._take(app, part, types, request)
         self._soon()
         if not await request.done:
             raise unavailable("the events could not be stored now; send them again")
@@ -110,38 +141,25 @@ class Publisher:
         if self._timer:
             self._timer.cancel()
 
-    def _take(self, app: str, pieces: list[bytes], types: set[str], request: _Request) -> None:
-        size_bytes = sum(map(len, pieces)) + len(pieces)
-        self._events += len(pieces)
-        self._bytes += size_bytes
-        if len(pieces) <= MAX_CHUNK_EVENTS and size_bytes <= MAX_CHUNK_BYTES:
-            self._chunk_for(app, len(pieces), size_bytes).add(pieces, size_bytes, types, request)
-            return
-        for piece in pieces:
-            size_bytes = len(piece) + 1
-            chunk = self._chunk_for(app, 1, size_bytes)
-            if chunk.requests and chunk.requests[-1] is request:
-                chunk.pieces.append(piece)
-                chunk.size_bytes += size_bytes
-            else:
-                # A chunk may name a type too many, never one too few: its processors skip what is not theirs.
-                chunk.add([piece], size_bytes, types, request)
-
-    def _chunk_for(self, app: str, pieces: int, size_bytes: int) -> _Chunk:
+    def _take(self, app: str, part: Part, types: set[str], request: _Request) -> None:
         chunk = self._open.get(app)
-        if chunk is not None and chunk.has_room(pieces, size_bytes):
-            return chunk
-        if chunk is not None:
+        if chunk is not None and not chunk.has_room(part):
             self._close(chunk)
-        chunk = self._open[app] = _Chunk(app)
-        return chunk
+            chunk = None
+        if chunk is None:
+            chunk = self._open[app] = _Chunk(app)
+        chunk.add(part, types, request)
+        self._held[app] += part.count
+        self._events += part.count
+        self._bytes += len(part.events)
 
     def _close(self, chunk: _Chunk) -> None:
         del self._open[chunk.app]
-        self._ready.append((chunk, chunk.message()))
+        self._ready.setdefault(chunk.app, deque()).append((chunk, chunk.message()))
+        self._ready_count += 1
 
     def _soon(self) -> None:
-        if len(self._ready) >= MAX_BATCH_MESSAGES:
+        if self._ready_count >= MAX_BATCH_MESSAGES:
             self._pump()
         if self._timer is None and not self._due and (self._open or self._ready):
             loop = asyncio.get_running_loop()
@@ -161,23 +179,30 @@ class Publisher:
             if not self._ready:
                 self._due = False
                 return
-            if len(self._ready) < MAX_BATCH_MESSAGES and not self._due:
+            if self._ready_count < MAX_BATCH_MESSAGES and not self._due:
                 return
             task = asyncio.create_task(self._deliver(self._next_batch()))
             self._sending.add(task)
             task.add_done_callback(self._on_delivered)
 
-    def _next_batch(self) -> list[tuple[_Chunk, SnsMessage]]:
-        batch = [self._ready.popleft()]
-        size_bytes = batch[0][1].size_bytes
+    def _next_batch(self) -> list[_Sealed]:
+        """The next chunk of each app in turn, as many as a call may hold."""
+        batch: list[_Sealed] = []
+        room = MAX_BATCH_BYTES
         while self._ready and len(batch) < MAX_BATCH_MESSAGES:
-            size_bytes += self._ready[0][1].size_bytes
-            if size_bytes > MAX_BATCH_BYTES:
+            app, waiting = next(iter(self._ready.items()))
+            room -= waiting[0][1].size_bytes
+            if batch and room < 0:
                 break
-            batch.append(self._ready.popleft())
+            batch.append(waiting.popleft())
+            # To the end of the line, if it has more.
+            del self._ready[app]
+            if waiting:
+                self._ready[app] = waiting
+        self._ready_count -= len(batch)
         return batch
 
-    async def _deliver(self, batch: list[tuple[_Chunk, SnsMessage]]) -> None:
+    async def _deliver(self, batch: list[_Sealed]) -> None:
         started = time.perf_counter()
         failed = set(range(len(batch)))
         try:
@@ -191,9 +216,11 @@ class Publisher:
                 self._settle(chunk, position not in failed)
 
     def _settle(self, chunk: _Chunk, confirmed: bool) -> None:
-        self._events -= len(chunk.pieces)
+        self._held[chunk.app] -= chunk.count
+        if not self._held[chunk.app]:
+            del self._held[chunk.app]
+        self._events -= chunk.count
         self._bytes -= chunk.size_bytes
-        self._metrics.backlog_events.set(self._events)
         for request in chunk.requests:
             request.settle(confirmed)
 

@@ -1,8 +1,21 @@
 """Settings of ingest-api, beside those that every service shares."""
 
-from pydantic import Field
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from kinstream.catalog.limits import MediaSettings
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
+"""A setting that may be left out; a template that leaves it empty means the same."""
 
 
 class IngestSettings(MediaSettings):
@@ -24,3 +37,50 @@ class IngestSettings(MediaSettings):
     trending_cache_seconds: int = Field(15, ge=1)
     startup_wait_seconds: float = Field(60.0, gt=0)
     """How long to wait at the start for dependencies that are still starting."""
+    access_log_every: int = Field(100, ge=1)
+    """Of the requests that send events and succeed, one in so many is logged; of others, each."""
+    oidc_issuer: OptionalText = None
+    """`iss` of the tokens that are taken. None, with the other two below: no tokens are taken."""
+    oidc_audience: OptionalText = None
+    """What `aud` of a token must be or contain."""
+    oidc_jwks_url: OptionalText = Field(None, validate_default=True)
+    """Where the issuer publishes its keys; https, or http on this machine."""
+    oidc_app: OptionalText = None
+    """The app that every token speaks for; else `oidc_app_claim` names it."""
+    oidc_app_claim: OptionalText = Field(None, validate_default=True)
+    oidc_customer_claim: str = Field("customer_id", min_length=1)
+    oidc_role_claim: str = Field("role", min_length=1)
+    """The claim that is `guardian` or `child`."""
+    oidc_keys_cooldown_seconds: float = Field(30.0, gt=0)
+    """Tokens with unknown keys make the issuer's keys be read again no more often than this."""
+    rate_limit_events_per_second: float = Field(5_000, ge=0, le=10_000_000, allow_inf_nan=False)
+    """Of one key, over all processes; 0 is no limit."""
+    rate_limit_burst_events: int = Field(20_000, ge=2_000)
+    """How many events beyond its rate a key may have sent. A request may have 1,000."""
+    rate_limit_requests_per_second: float = Field(100, ge=0, le=1_000_000, allow_inf_nan=False)
+    """Of one key or one person's tokens on the reading endpoints; 0 is no limit."""
+    rate_limit_burst_requests: int = Field(500, ge=1)
+
+    @field_validator("oidc_jwks_url")
+    @classmethod
+    def _an_issuer_is_described_wholly_or_not_at_all(
+        cls, jwks_url: str | None, info: ValidationInfo
+    ) -> str | None:
+        described = {info.data.get("oidc_issuer"), info.data.get("oidc_audience"), jwks_url}
+        if None in described and described != {None}:
+            raise ValueError("oidc_issuer, oidc_audience and oidc_jwks_url belong together")
+        if jwks_url is not None and not _is_safe(jwks_url):
+            raise ValueError("must be https: whoever can change the answer can make tokens")
+        return jwks_url
+
+    @field_validator("oidc_app_claim")
+    @classmethod
+    def _tokens_speak_for_an_app(cls, app_claim: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("oidc_jwks_url") and (app_claim is None) == (info.data.get("oidc_app") is None):
+            raise ValueError("set one of oidc_app and oidc_app_claim: a token must speak for an app")
+        return app_claim
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Protocol
+from urllib.parse import quote
 
 import aiohttp
 
@@ -22,14 +23,13 @@ MAX_BATCH_BYTES = 256 * 1024
 _ATTEMPTS = 2
 _PAUSE_SECONDS = 0.1
 
-_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
 _FORM = "application/x-www-form-urlencoded; charset=utf-8"
 _SIGNED_HEADERS = ("content-type", "host", "x-amz-date")
 
 
 @dataclass(frozen=True, slots=True)
 class SnsMessage:
-    """A message body in UTF-8 and the value of its `types` attribute, a JSON array."""
+    """A chunk, whose characters need no escape in a form, and its `types` attribute, a JSON array."""
 
     body: bytes
     types: bytes
@@ -72,7 +72,9 @@ class SnsTopic:
         self._host = address.url.split("://", 1)[1].split("/", 1)[0]
         self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._prefix = b"Action=PublishBatch&Version=2010-03-31&TopicArn=" + quote(address.topic_arn.encode())
+        self._prefix = (
+            b"Action=PublishBatch&Version=2010-03-31&TopicArn=" + quote(address.topic_arn, safe="").encode()
+        )
 
     async def publish(self, messages: Sequence[SnsMessage]) -> set[int]:
         """Publish at most ten messages; the positions of those that SNS did not take."""
@@ -83,7 +85,7 @@ class SnsTopic:
 
     async def check(self) -> None:
         """Raise RetryableError unless the topic answers."""
-        arn = quote(self._address.topic_arn.encode())
+        arn = quote(self._address.topic_arn, safe="").encode()
         await self._post(b"Action=GetTopicAttributes&Version=2010-03-31&TopicArn=" + arn)
 
     async def _post(self, body: bytes) -> str:
@@ -108,21 +110,6 @@ class SnsTopic:
                 code = re.search(r"<Code>([^<]*)", answer)
                 raise RetryableError(f"status {response.status} {code[1] if code else ''}")
             return answer
-
-
-def quote(text: bytes) -> bytes:
-    """Percent-encode everything but unreserved characters.
-
-    A replace for each character that occurs is some seven times faster than a loop over bytes, and
-    this is the one step of ingest-api that touches every byte of every event.
-    """
-    special = set(text.translate(None, _UNRESERVED))
-    if ord("%") in special:
-        special.remove(ord("%"))
-        text = text.replace(b"%", b"%25")
-    for byte in special:
-        text = text.replace(bytes((byte,)), b"%%%02X" % byte)
-    return text
 
 
 def signed_headers(
@@ -157,10 +144,10 @@ def _entry(number: int, message: SnsMessage) -> bytes:
     return b"".join(
         (
             member + b"Id=%d" % number,
-            member + b"Message=" + quote(message.body),
+            member + b"Message=" + message.body,
             attribute + b"Name=" + TYPES_ATTRIBUTE.encode(),
             attribute + b"Value.DataType=String.Array",
-            attribute + b"Value.StringValue=" + quote(message.types),
+            attribute + b"Value.StringValue=" + quote(message.types, safe="").encode(),
         )
     )
 

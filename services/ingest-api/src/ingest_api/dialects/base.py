@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from ingest_api.admission import Item, Rejection
+from ingest_api.errors import ApiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,7 @@ class Reading:
     notes: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The answer to a request whose events are durable."""
 
     status: int
@@ -55,7 +57,7 @@ class Outcome:
 
 
 class Dialect(Protocol):
-    """One protocol. Raises ApiError where a request as a whole cannot be read."""
+    """One protocol; each inherits from this class. Raises ApiError where a request cannot be read at all."""
 
     routes: Mapping[str, frozenset[str]]
     """Paths that it serves, each with its methods."""
@@ -65,6 +67,10 @@ class Dialect(Protocol):
 
     def answer(self, incoming: Incoming, reading: Reading, outcome: Outcome) -> Answer:
         """What this protocol's clients take for success."""
+
+    def refusal(self, error: ApiError) -> ApiError:
+        """`error` in the status that this protocol's clients take for what it means."""
+        return error
 
     def describe(self) -> Mapping[str, Mapping[str, Any]]:
         """OpenAPI path items of `routes`: requests, responses and examples in full."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from ingest_api import composition
 from ingest_api.answers import (
@@ -17,6 +17,7 @@ from ingest_api.answers import (
 from ingest_api.auth import Authenticator, Caller
 from ingest_api.errors import not_found
 from ingest_api.reads import Tables
+from ingest_api.routes.access import Access
 from ingest_api.routes.parameters import AlertId, Cursor, CustomerId, Limit
 from ingest_api.session_reads import SessionQuery, SessionReads
 from ingest_api.trending import MOST, Trending
@@ -26,9 +27,10 @@ from kinstream.clock import now_ms
 def customer_router(
     tables: Tables, sessions: SessionReads, trending: Trending, authenticator: Authenticator
 ) -> APIRouter:
-    """Routes about customers, for callers with a secret key; each sees its own app's."""
+    """Routes about one customer. A secret key sees its own app's, a token its own."""
     router = APIRouter(prefix="/v1/customers/{customer_id}", tags=["customers"])
-    reader = Depends(authenticator.reader)
+    access = Access(authenticator)
+    reader, guardian = access.customer, access.guardian
 
     @router.get("/sessions", summary="Sessions that overlap a range of time")
     async def list_sessions(
@@ -63,7 +65,7 @@ def customer_router(
 
     @router.get("/alerts", summary="Alerts, newest first")
     async def list_alerts(
-        customer_id: CustomerId, cursor: Cursor = None, limit: Limit = 100, caller: Caller = reader
+        customer_id: CustomerId, cursor: Cursor = None, limit: Limit = 100, caller: Caller = guardian
     ) -> AlertsAnswer:
         after = None if cursor is None else composition.decode_key_cursor(cursor)
         page = await tables.alerts(caller.app, customer_id, limit, after)
@@ -74,9 +76,11 @@ def customer_router(
 
     @router.post("/alerts/{alert_id}/acknowledge", summary="Say that somebody has seen to an alert")
     async def acknowledge(
-        customer_id: CustomerId, alert_id: AlertId, body: Acknowledgement, caller: Caller = reader
+        customer_id: CustomerId, alert_id: AlertId, body: Acknowledgement, caller: Caller = guardian
     ) -> AlertAnswer:
-        row = await tables.acknowledge(caller.app, customer_id, alert_id, body.acknowledged_by)
+        """A token acknowledges for its own person, whoever the body names."""
+        by = caller.person_id or body.acknowledged_by
+        row = await tables.acknowledge(caller.app, customer_id, alert_id, by)
         if row is None:
             raise not_found("this alert")
         return composition.alert_answer(row)

@@ -3,12 +3,13 @@
 from typing import Annotated, Any, Protocol
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingest_api.auth import Authenticator, Caller
 from ingest_api.composition import decode_media_cursor, encode_cursor
 from ingest_api.errors import ApiError, not_found, unavailable
+from ingest_api.routes.access import NO_NUL, Access, QueriedCustomerId
 from ingest_api.routes.parameters import Cursor
 from kinstream.catalog import Item, MediaRepository, NewItem
 from kinstream.catalog.keys import original_key
@@ -18,8 +19,6 @@ from kinstream.events import format_time_ms
 from kinstream.resources import BUCKET_DERIVED, BUCKET_UPLOADS
 
 _MAX_PAGE = 100
-NO_NUL = r"^[^\x00]+$"
-"""Postgres holds no text with a NUL in it."""
 
 
 class MediaDeclaration(BaseModel):
@@ -97,11 +96,12 @@ def media_router(
 ) -> APIRouter:
     """Routes under `/v1/media`. They block on the catalog, so FastAPI runs them in its threads."""
     router = APIRouter(prefix="/v1/media", tags=["media"])
-    sender, reader = Depends(authenticator.sender), Depends(authenticator.reader)
+    access = Access(authenticator)
 
     @router.post("", status_code=201, summary="Declare an upload")
-    def declare(body: MediaDeclaration, caller: Annotated[Caller, sender]) -> MediaDeclared:
+    def declare(body: MediaDeclaration, caller: Annotated[Caller, access.declarer]) -> MediaDeclared:
         """Answers a presigned POST that takes one file of this type, no larger than declared."""
+        caller.require_customer(body.customer_id)
         kind = body.kind or body.content_type.partition("/")[0]
         most = settings.media_max_bytes(kind)
         if body.bytes > most:
@@ -119,18 +119,18 @@ def media_router(
         )
 
     @router.get("/{media_id}", summary="State and renditions of an upload")
-    def read(media_id: str, caller: Annotated[Caller, reader]) -> MediaAnswer:
+    def read(media_id: str, caller: Annotated[Caller, access.reader]) -> MediaAnswer:
         """`state` is declared, uploaded, processing, ready or failed."""
         item = _available(catalog.get, caller.app, media_id)
         if item is None:
             raise not_found("this media item")
+        caller.require_customer(item.customer_id, "this media item")
         return _answer(item, s3, settings)
 
     @router.get("", summary="Uploads of a customer")
     def page(
-        request: Request,
-        caller: Annotated[Caller, reader],
-        customer_id: Annotated[str, Query(min_length=1, max_length=128, pattern=NO_NUL)],
+        caller: Annotated[Caller, access.queried_customer],
+        customer_id: QueriedCustomerId,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
         cursor: Cursor = None,
     ) -> MediaPage:

@@ -1,0 +1,60 @@
+"""What several commands share: the running stack that they work on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from kinstream.errors import PermanentError
+
+if TYPE_CHECKING:
+    from kinstream.resources import Names
+    from kinstream_devkit.embedded.datadir import DataDir
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".kinstream"),
+    show_default=True,
+    help="Of the running stack.",
+)
+app_option = click.option("--app", default="demo", show_default=True, help="The app that is meant.")
+
+
+class RunningStack(NamedTuple):
+    """A stack that runs, and how to reach it."""
+
+    data: "DataDir"
+    settings: Any
+    url: str
+
+    @property
+    def names(self) -> "Names":
+        """Names of everything that it uses."""
+        names: Names = self.settings.names
+        return names
+
+    def client(self, service: str) -> Any:
+        """A client of its emulator."""
+        from kinstream.aws import blocking_client
+
+        return blocking_client(service, self.settings)
+
+    def require_app(self, app: str) -> None:
+        """PermanentError where it has no such app."""
+        from kinstream_devkit.apps import Apps
+
+        known = Apps(self.client("dynamodb"), self.names).app_names()
+        if app not in known:
+            raise PermanentError(f"there is no app {app}; there are {', '.join(known) or 'none'}")
+
+
+def running_stack(data_dir: Path) -> RunningStack:
+    """The stack on a folder; PermanentError where none runs."""
+    from kinstream.settings import CoreSettings
+    from kinstream_devkit.embedded.datadir import DataDir
+
+    data = DataDir(data_dir)
+    state = data.read_state()
+    settings = CoreSettings(name_prefix=state.name_prefix, aws_endpoint_url=state.endpoint_url)
+    return RunningStack(data, settings, state.url)
