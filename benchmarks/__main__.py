@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -14,11 +14,15 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.runner import Bench, Result
-from benchmarks.targets import TARGETS
+from benchmarks.targets import DEFAULT, GROUPS, TARGETS
 
 MODULES = {
     "ingest-50": "ingest",
     "ingest-1": "ingest",
+    "ingest-fastapi": "ingest_fastapi",
+    "ingest-p99": "ingest_p99",
+    "ingest-memory": "ingest_memory",
+    "ingest-emulator": "ingest_emulator",
     "worker": "worker",
     "write-units": "write_units",
     "video": "video",
@@ -33,7 +37,7 @@ def main() -> int:
     """Exit code 0 whenever it could measure: a missed number is a result, not an error."""
     args = _arguments()
     console = Console(stderr=True)
-    names = args.names or [name for name in TARGETS if not (args.quick and name in _NOT_QUICK)]
+    names = named(args.names) or [name for name in DEFAULT if not (args.quick and name in _NOT_QUICK)]
     on = report.machine()
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "kinstream-benchmarks"
     with (
@@ -54,7 +58,7 @@ def main() -> int:
     print(report.markdown(results, on))
     skipped = [name for name in TARGETS if name not in results]
     if skipped:
-        print(f"Not run: {', '.join(skipped)}. Name them, or leave out --quick, to measure them too.")
+        print(f"Not run: {', '.join(skipped)}. Name them to measure them too.")
     if args.json:
         args.json.write_text(json.dumps(report.as_json(results, on, quick=args.quick), indent=1) + "\n")
     return 0
@@ -62,14 +66,25 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}; all if none")
+    groups = "; ".join(f"{group} is {', '.join(rows)}" for group, rows in GROUPS.items())
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join(TARGETS)}; {groups}; if none, {', '.join(DEFAULT)}",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds, without the training: 3 minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     args = parser.parse_args()
-    unknown = [name for name in args.names if name not in TARGETS]
+    unknown = [name for name in args.names if name not in TARGETS and name not in GROUPS]
     if unknown:
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(TARGETS)}")
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join((*TARGETS, *GROUPS))}")
     return args
+
+
+def named(names: Sequence[str]) -> list[str]:
+    """The rows that these names of rows and groups stand for, each once."""
+    return list(dict.fromkeys(row for name in names for row in GROUPS.get(name, (name,))))
 
 
 def _row(name: str) -> Callable[[Bench], Result]:

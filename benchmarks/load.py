@@ -12,6 +12,8 @@ from typing import cast
 
 import uvloop
 
+from benchmarks.schedule import percentile
+
 
 class _Connection(asyncio.Protocol):
     """Sends the next request when the answer to the one before is whole."""
@@ -73,13 +75,13 @@ async def _load(args: argparse.Namespace) -> dict[str, float]:
     for _, done in connections:
         await done
     seconds = time.perf_counter() - began
-    delays = sorted(delay for connection, _ in connections for delay in connection.delays_seconds)
+    delays = [delay for connection, _ in connections for delay in connection.delays_seconds]
     return {
         "requests": len(delays),
         "seconds": seconds,
         "refused": sum(connection.refused for connection, _ in connections),
-        "p50_ms": delays[len(delays) // 2] * 1000,
-        "p99_ms": delays[len(delays) * 99 // 100] * 1000,
+        "p50_ms": percentile(delays, 0.5) * 1000,
+        "p99_ms": percentile(delays, 0.99) * 1000,
     }
 
 

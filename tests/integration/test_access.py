@@ -77,9 +77,8 @@ class World:
                 name for (name,) in database.execute("select name from sqlite_master where type='table'")
             ]
             for table in tables:
-                rows |= {
-                    ("catalog", table, repr(row)): row for row in database.execute(f"select * from {table}")
-                }  # noqa: S608
+                held = database.execute(f'select * from "{table}"')  # noqa: S608 - its own names
+                rows |= {("catalog", table, repr(row)): row for row in held}
         return rows
 
 

@@ -7,6 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from ingest_api.dialects.cloudevents import CloudEvents
+from ingest_api.dialects.posthog import PostHog
+from ingest_api.dialects.segment import Segment
+from ingest_api.dialects.snowplow import Snowplow
 from kinstream import keys
 from kinstream.events import format_time_ms
 from kinstream.resources import (
@@ -26,6 +30,8 @@ from tests.support.ingest import native, now_ms, published, start, stop
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
+SPOKEN = Segment().routes | Snowplow().routes | PostHog().routes | CloudEvents().routes
+"""Addresses of other protocols, whose key may be within the body."""
 
 
 def test_accepted_events_reach_the_processors_queues(service, app):
@@ -83,7 +89,7 @@ def test_every_reading_endpoint_wants_a_secret_key_of_its_own_app(service, app):
     assert paths["/v1/events"]["post"]["requestBody"]
     for path, operations in paths.items():
         address = path.replace("{", "").replace("}", "")
-        if path in {"/healthz", "/readyz", "/metrics"}:
+        if path in {"/healthz", "/readyz", "/metrics", *SPOKEN}:
             continue
         for method in operations:
             anonymous = httpx.request(method, service.url + address, trust_env=False)
@@ -91,6 +97,13 @@ def test_every_reading_endpoint_wants_a_secret_key_of_its_own_app(service, app):
             if path not in {"/v1/events", "/v1/media"}:
                 answer = app.writer.request(method, address)
                 assert (answer.status_code, answer.json()["code"]) == (403, "secret_key_required"), path
+
+
+def test_what_other_protocols_send_without_a_key_is_refused_and_never_asked_for_again(service):
+    for path, method in ((path, method) for path, methods in SPOKEN.items() for method in methods):
+        answer = httpx.request(method, service.url + path, trust_env=False)
+        assert answer.status_code in {400, 401, 422}, (method, path)
+        assert set(answer.json()) >= {"code", "message", "detail"}
 
 
 def test_places_and_people_are_kept_by_app_and_by_any_id(service, app):

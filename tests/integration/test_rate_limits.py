@@ -15,7 +15,7 @@ from kinstream_devkit.apps import Apps
 from kinstream_devkit.embedded.emulator import HOST, free_port
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
-from tests.support.ingest import App, Service, native, published, start, stop
+from tests.support.ingest import Service, native, published, start, stop
 from tests.support.redis_server import redis_server
 
 BURST = 2_000

@@ -204,19 +204,15 @@ def test_private_fields_are_stored_nowhere(service, app, command, store):
     assert answer["accepted"] == 1
     lines = [json.dumps(native(data=data)).encode(), json.dumps(bad(data=data)).encode()[:-1]]
     assert app.writer.post("/v1/events", content=b"\n".join(lines)).json()["accepted"] == 1
-    segment = {
-        "type": "track",
-        "event": "A B",
-        "messageId": "m",
-        "context": {"ip": ADDRESS, "userAgent": AGENT},
-    }
-    assert app.writer.post("/v1/batch", json={"batch": [segment | {"userId": "u"}]}).status_code == 200
+    context = {"ip": ADDRESS, "userAgent": AGENT}
+    track = {"type": "track", "event": "A B", "messageId": "m", "userId": "u", "context": context}
+    batch = [track | {"timestamp": good["occurred_at"]}, track | {"messageId": "without a time"}]
+    assert app.writer.post("/v1/batch", json={"batch": batch}).status_code == 200
     arrived = published(service, app, SEEN_BY_ALL, 4, and_no_more=True)
-    print([(e.id,e.type) for e in arrived])
     kept = [bytes(event.data).decode() for event in arrived] + [
         bytes(entry.event).decode() for entry in entries(store, app)
     ]
-    assert len(kept) == 7
+    assert len(kept) == 8
     for text in kept:
         for secret in (ADDRESS, AGENT, "x@example.com", "Long Lane"):
             assert secret not in text
@@ -256,3 +252,14 @@ def test_rules_of_one_app_leave_another_alone_and_a_change_counts_soon(service, 
             for event in chunk.events if chunk.app in found else []:
                 found[chunk.app].add("ip" if b"ip" in bytes(event.data) else "no ip")
     assert found == {app.name: {"ip", "no ip"}, other: {"ip"}}
+
+
+def test_an_app_has_a_rate_of_its_own_until_it_is_taken_back(app, command):
+    options = ["--app", app.name]
+    assert command("limits", "show", *options) == "default\n"
+    assert command("limits", "set", "500", *options) == "500 events a second\n"
+    assert command("limits", "show", *options) == "500 events a second\n"
+    # Rules that concern no event change nothing about events.
+    assert send(app, native(), bad())["accepted"] == 1
+    assert "is no rate" in command("limits", "set", "0", *options, fails=True)
+    assert command("limits", "set", "default", *options) == "default\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingest_api.admission import Admission, admit
 from ingest_api.errors import ApiError
 from kinstream.chunks import assemble_chunk, decode_chunk
-from kinstream.events import format_time_ms
+from kinstream.events import ClientEvent, format_time_ms
 
 NOW_MS = 1_795_197_845_123
 RETENTION_MS = 35 * 86_400_000
@@ -79,6 +79,36 @@ def test_every_form_of_the_same_events_gives_the_same(batch):
     assert outcome(admitted(json.dumps(batch, indent=2, ensure_ascii=False).encode())) == array
     if len(batch) > 1:
         assert outcome(admitted(b"\n".join(json.dumps(event).encode() for event in batch))) == array
+
+
+class NoRules:
+    """Changes nothing, and sends every event the patient way."""
+
+    def apply(self, event: ClientEvent, raw: bytes) -> bytes:
+        return raw
+
+    def scrub(self, raw: bytes) -> bytes | None:
+        return raw
+
+
+@given(st.lists(good | broken, min_size=1, max_size=6), st.data())
+def test_the_fast_way_takes_nothing_that_the_patient_way_would_not(batch, data):
+    body = bytearray(json.dumps(batch).encode())
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(body) - 1))
+        body[at : at + data.draw(st.integers(0, 2))] = data.draw(
+            st.sampled_from([b"", b"]", b"],[", b"}", b"{", b","])
+        )
+    raw = bytes(body) or b" "
+    fast = _outcome_or_refusal(raw, None)
+    assert fast == _outcome_or_refusal(raw, NoRules())
+
+
+def _outcome_or_refusal(body: bytes, rules: NoRules | None) -> Any:
+    try:
+        return outcome(admit(body, NOW_MS, RETENTION_MS, rules))
+    except ApiError as refusal:
+        return refusal.code
 
 
 @given(st.lists(good, max_size=12))

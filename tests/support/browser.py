@@ -31,10 +31,8 @@ _STOP_SECONDS = 10
 
 def found_browser() -> str:
     """A browser of Chromium's family; without one the test is skipped, or fails where it is required."""
-    for name in _BROWSERS:
-        if path := shutil.which(name):
-            return path
-    missing(f"no browser is installed: none of {', '.join(_BROWSERS)}")
+    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    return path or missing(f"no browser is installed: none of {', '.join(_BROWSERS)}")
 
 
 @contextmanager

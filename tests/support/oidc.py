@@ -104,7 +104,7 @@ def provider(*signers: Signer) -> Iterator[Provider]:
     """A server on this host, for as long as the block lasts."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             running.asked += 1
             self.send_response(running.status)
             for name, value in running.headers.items():

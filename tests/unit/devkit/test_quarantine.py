@@ -282,7 +282,7 @@ class Answering:
         self.keys = []
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(handler):  # noqa: N802, N805 - the base class calls it so
+            def do_POST(handler):  # noqa: N805 - the base class calls it so
                 handler.rfile.read(int(handler.headers["content-length"]))
                 self.keys.append(handler.headers["authorization"])
                 status, content, headers = self.left.pop(0)

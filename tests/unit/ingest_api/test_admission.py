@@ -262,7 +262,7 @@ def test_whatever_is_taken_is_read_by_readers_that_have_less_room():
         admission = admitted(b"[%b]" % event)
         return event if admission.accepted else None
 
-    deepest = bisect.bisect_left(range(15_000), True, key=lambda depth: accepted(depth) is None) - 1  # noqa: FBT003
+    deepest = bisect.bisect_left(range(15_000), True, key=lambda depth: accepted(depth) is None) - 1
     event = accepted(deepest)
     assert event is not None
     assert deepest > 500

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ingest_api.request_body import MAX_BODY_BYTES, ClientGoneError, inflate_gzip, read_body
 from ingest_api.errors import ApiError
+from ingest_api.request_body import MAX_BODY_BYTES, ClientGoneError, inflate_gzip, read_body
 
 
 def receiving(*parts: bytes, gone: bool = False) -> Any:

@@ -20,7 +20,6 @@ from kinstream.chunks import (
 )
 from kinstream.errors import RetryableError
 
-
 TIME = "2026-11-20T18:04:05Z"
 
 
@@ -178,3 +177,39 @@ async def test_closing_sends_what_is_left():
     await one.close()
     await waiting
     assert len(topic.chunks) == 1
+
+
+async def test_apps_take_turns_whatever_one_of_them_has_waiting():
+    topic = Topic()
+    topic.open.clear()
+    one = publisher(topic, in_flight=1)
+    first = asyncio.create_task(one.publish("noisy", parts("first"), set()))
+    await topic.called.wait()
+    names = [f"n-{n}" for n in range(3_000)]
+    rest = [asyncio.create_task(one.publish("noisy", parts(*names, each=100), set()))]
+    await asyncio.sleep(0)
+    rest.append(asyncio.create_task(one.publish("quiet", parts("q"), set())))
+    await asyncio.sleep(0.01)
+    topic.open.set()
+    await asyncio.gather(first, *rest)
+    apps = [chunk.app for chunk in topic.chunks]
+    assert len(apps) == 32
+    assert apps.index("quiet") <= 10
+
+
+async def test_an_app_that_fills_its_share_is_refused_and_others_are_not():
+    topic = Topic()
+    topic.open.clear()
+    one = publisher(topic, backlog_events=10)
+    noisy = asyncio.create_task(one.publish("noisy", parts("1", "2", "3", "4", "5"), set()))
+    await asyncio.sleep(0)
+    with pytest.raises(ApiError) as refusal:
+        one.require_room("noisy")
+    assert (refusal.value.status, refusal.value.code) == (503, "overloaded")
+    quiet = asyncio.create_task(one.publish("quiet", parts("q"), set()))
+    await asyncio.sleep(0)
+    assert (one.events_waiting, one.bytes_waiting > 0) == (6, True)
+    topic.open.set()
+    await asyncio.gather(noisy, quiet)
+    one.require_room("noisy")
+    assert (one.events_waiting, one.bytes_waiting) == (0, 0)

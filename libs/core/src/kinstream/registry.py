@@ -1,5 +1,6 @@
 """Apps and their API keys: what a key is, and what the registry holds of it (never the key itself)."""
 
+import re
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,6 +11,7 @@ from kinstream.errors import PermanentError
 KeyKind = Literal["write", "secret"]
 _PREFIXES: dict[str, KeyKind] = {"kw": "write", "ks": "secret"}
 _RANDOM_BYTES = 24
+_APP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,15 @@ class ApiKey:
 
 
 def create_key(app: str, kind: KeyKind) -> tuple[str, ApiKey]:
-    """(the key's text, shown once; its public part). The text looks like `kw_<app>_<random>`."""
+    """(the key's text, shown once; its public part). The text looks like `kw_<app>_<random>`.
+
+    PermanentError where the app's name could not be a part of a key or of an object's name.
+    """
+    if not _APP.fullmatch(app):
+        raise PermanentError(
+            f"{app!r} is no name of an app: it has 1 to 64 letters, digits, dots, hyphens and underscores,"
+            " and begins with a letter or a digit"
+        )
     prefix = next(prefix for prefix, known in _PREFIXES.items() if known == kind)
     text = f"{prefix}_{app}_{secrets.token_urlsafe(_RANDOM_BYTES).replace('_', '-')}"
     return text, parse_key(text)

@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 NATIVE_PATH = "/v1/events"
 _ACCEPTED = b'{"accepted":%d,"rejected":[]}'
-_BODY_SECONDS = 20.0
 
 Handler = Callable[[Scope, Receive], Awaitable[tuple[Answer, int]]]
 """Gives the answer to a request whose events are durable, and how many they were."""
@@ -56,6 +55,7 @@ class Collector:
         metrics: Metrics,
         access_log: AccessLog,
         retention_seconds: int,
+        body_timeout_seconds: float = 20.0,
         dialects: Sequence[Dialect] = (),
     ) -> None:
         self._authenticator = authenticator
@@ -66,6 +66,7 @@ class Collector:
         self._metrics = metrics
         self._access_log = access_log
         self._retention_ms = retention_seconds * 1000
+        self._body_seconds = body_timeout_seconds
         self._repetitions = Repetitions()
         self.dialects = dialects
         self.handlers: dict[str, tuple[frozenset[str], Handler]] = {
@@ -105,7 +106,7 @@ class Collector:
     async def _native(self, scope: Scope, receive: Receive) -> tuple[Answer, int]:
         headers = dict(scope["headers"])
         caller = await self._identify(headers.get(b"authorization", b""))
-        body = await read_body(headers, receive, _BODY_SECONDS)
+        body = await read_body(headers, receive, self._body_seconds)
         rules = await self._rules_of(caller)
         received_at_ms = now_ms()
         admission = admit(body, received_at_ms, self._retention_ms, rules)
@@ -128,7 +129,9 @@ class Collector:
         if authorization:
             # Before the body is read; a key within the body can only be looked at afterwards.
             await self._identify(authorization)
-        body = inflate_unlabelled(await read_body(headers, receive, _BODY_SECONDS))
+        body = await read_body(headers, receive, self._body_seconds)
+        if dialect.has_unlabelled_gzip:
+            body = inflate_unlabelled(body)
         incoming = Incoming(scope["method"], scope["path"], scope["query_string"], headers, body, now_ms())
         reading = dialect.read(incoming)
         if not authorization and reading.key:
@@ -136,7 +139,7 @@ class Collector:
         caller = await self._identify(authorization)
         rules = await self._rules_of(caller)
         admission = admit_items(reading.items, incoming.received_at_ms, self._retention_ms, rules)
-        await self._store(caller, rules, incoming.received_at_ms, admission, body)
+        await self._store(caller, rules, incoming.received_at_ms, admission, body or incoming.query)
         outcome = Outcome(admission.accepted, admission.rejected)
         return dialect.answer(incoming, reading, outcome), admission.count
 
@@ -152,7 +155,7 @@ class Collector:
         return await self._rules.of(caller.app) if known is MISSING else known
 
     async def _store(
-        self, caller: Caller, rules: Rules | None, received_at_ms: int, admission: Admission, body: bytes
+        self, caller: Caller, rules: Rules | None, received_at_ms: int, admission: Admission, sent: bytes
     ) -> None:
         """Return once all of it is durable; 503 where it is not, 429 where the key sends too much."""
         limits = _limits(rules.events_per_second) if rules and rules.events_per_second else None
@@ -164,7 +167,7 @@ class Collector:
         elif admission.parts:
             await self._publisher.publish(caller.app, admission.parts, admission.types)
         self._metrics.accepted.inc(admission.accepted)
-        if self._repetitions.has(caller.app, body):
+        if self._repetitions.has(caller.app, sent):
             self._metrics.repeated.inc(admission.count)
 
     async def _store_both(self, app: str, received_at_ms: int, admission: Admission) -> None:

@@ -42,7 +42,9 @@ async def _on_api_error(_: Request, error: Exception) -> JSONResponse:
 async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code, message = _OF_STATUS.get(error.status_code, ("invalid_request", str(error.detail)))
-    return _answer(ApiError(error.status_code, code, message, headers=error.headers))
+    # What is left of such a body is nothing to wait for.
+    headers = {"Connection": "close"} if error.status_code in (408, 413) else error.headers
+    return _answer(ApiError(error.status_code, code, message, headers=headers))
 
 
 async def _on_invalid_request(_: Request, error: Exception) -> JSONResponse:

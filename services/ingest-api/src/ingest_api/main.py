@@ -124,6 +124,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             metrics=metrics,
             access_log=access_log,
             retention_seconds=settings.ledger_retention_seconds,
+            body_timeout_seconds=settings.body_timeout_seconds,
             dialects=[Segment(), Snowplow(), PostHog(), CloudEvents()],
         )
         trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)
@@ -151,7 +152,13 @@ async def serve(settings: IngestSettings) -> None:
     readiness = Readiness(ReadyFile(settings.ready_file))
     readiness.set(False)
     async with running_app(settings, readiness) as app:
-        server = http_server(app, settings.http_host, settings.http_port, settings.shutdown_grace_seconds)
+        server = http_server(
+            app,
+            settings.http_host,
+            settings.http_port,
+            settings.shutdown_grace_seconds,
+            settings.head_timeout_seconds,
+        )
 
         def stop() -> None:
             readiness.set(False)

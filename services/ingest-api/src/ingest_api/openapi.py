@@ -73,12 +73,15 @@ def _completed(page: dict[str, Any], sending: dict[str, Any]) -> dict[str, Any]:
     # Without them no schema would be left that names FastAPI's own form of errors.
     for unused in ("HTTPValidationError", "ValidationError"):
         known.pop(unused, None)
+    for operations in page["paths"].values():
+        for operation in operations.values():
+            # FastAPI's own form of it; ours stands under `default`.
+            operation["responses"].pop("422", None)
     page["paths"] = sending | page["paths"]
     for path, operations in page["paths"].items():
         open_to_all = path in ("/healthz", "/readyz", "/metrics")
         for operation in operations.values():
             operation["security"] = [] if open_to_all else [{"bearer": []}, {"basic": []}]
-            operation["responses"].pop("422", None)
             operation["responses"]["default"] = {"description": "An error", "content": _ERROR}
     return page
 

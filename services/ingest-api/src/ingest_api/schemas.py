@@ -15,9 +15,8 @@ from kinstream.app_rules import MAX_SCHEMA_BYTES, schema_version
 from kinstream.errors import PermanentError
 from kinstream.events import ClientEvent
 
-VIOLATION = "schema_violation"
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_REGEX_BYTES = 1024 * 1024
+_REGEX_BYTES = 512 * 1024
 _MAX_CHARACTERS = 200
 _MASK = "the value"
 
@@ -37,11 +36,11 @@ class EventSchema:
                 return
             problem = next(self.validator.iter_errors(data))
         except msgspec.ValidationError as error:
-            raise BadEvent(VIOLATION, "data: has a number beyond what can be checked") from error
+            raise _violation("data: has a number beyond what can be checked") from error
         except (ValueError, RecursionError) as error:
-            raise BadEvent(VIOLATION, "data: is nested too deep to be checked") from error
+            raise _violation("data: is nested too deep to be checked") from error
         place = ".".join(["data", *map(str, problem.instance_path)])
-        raise BadEvent(VIOLATION, f"{_cut(place)}: {_cut(_reason(problem))}")
+        raise _violation(f"{_cut(place)}: {_cut(_reason(problem))}")
 
 
 def compile_schema(text: str) -> EventSchema:
@@ -74,6 +73,10 @@ def compile_schema(text: str) -> EventSchema:
     return EventSchema(schema_version(text), validator)
 
 
+def _violation(detail: str) -> BadEvent:
+    return BadEvent("schema_violation", detail)
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
 
@@ -86,5 +89,5 @@ def _reason(problem: jsonschema_rs.ValidationError) -> str:
 def _wrong_part(error: jsonschema_rs.ValidationError) -> str:
     place = ".".join(map(str, error.instance_path))
     if "regex" in error.message:
-        return f"{place}: no regular expression that can be used (look-around and \\1 cannot)"
+        return f"{place}: no regular expression that can be used (nor can look-around, \\1, or many repeats)"
     return f"{place or 'at the top'}: {error.message.replace(_MASK, 'it')}"

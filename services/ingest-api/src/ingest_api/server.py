@@ -1,95 +1,195 @@
-"""uvicorn as this service runs it: signals are the service's own, and a head that never ends is given up."""
+"""uvicorn as this service runs it: no client holds memory for nothing, and none loses its answer.
+
+- A head that never ends is given up, by its time and by its bytes.
+- Whoever still sends when its answer is written may go on for a moment, unheard: a connection that is
+  closed while bytes arrive is reset, and a reset can overtake the answer.
+- At the end nothing new is accepted, every answer says `Connection: close`, and a connection on which
+  nothing is asked is closed only after a while: a request may be on its way on it.
+"""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
+import msgspec
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
-HEAD_SECONDS = 10.0
-"""How long a connection may take to send the head of a request, give or take as much again."""
+from ingest_api.errors import ApiError
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a head, beside what is read at once with its beginning or its end."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than load balancers keep an idle connection: else one would send on what is just being closed."""
+FAREWELL_SECONDS = 1.0
+"""How long an idle connection is kept at the end."""
+_LINGER_SECONDS = 2.0
+
+
+class _State(ServerState):
+    is_ending = False
 
 
 class Server(uvicorn.Server):
     """Leaves signals to `main`: uvicorn would raise them again and skip what comes after it."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state = self._state = _State()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: Any = None) -> None:
+        self._state.is_ending = True
+        await super().shutdown(sockets)
 
-def server(app: ASGIApp, host: str, port: int, grace_seconds: float) -> Server:
-    """A server that answers requests under way before it ends, for at most so long."""
+
+def server(app: ASGIApp, host: str, port: int, grace_seconds: float, head_seconds: float) -> Server:
+    """A server that answers requests under way before it ends, for at most `grace_seconds`.
+
+    `head_seconds`: how long a connection may take to send the head of a request, give or take as much again.
+    """
+
+    class Http(_Http):
+        look_seconds = head_seconds
+
     return Server(
         uvicorn.Config(
             app,
             host=host,
             port=port,
             loop="none",
-            http=_Http,
+            http=Http,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(grace_seconds),
         )
     )
 
 
-class _Corked:
-    """A transport that lets the head of an answer wait for its body: one call to the system, not two."""
+class _Outlet:
+    """The transport as one request has it: what closes after the answer is the connection's business."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        """Write the data together with the next, or, if nothing follows at once, alone."""
-        if self._held:
-            data, self._held = self._held + data, b""
-            self._transport.write(data)
-        else:
-            self._held = data
-            self._loop.call_soon(self._flush)
-
-    def close(self) -> None:
-        """Write what waits, then close."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._held:
-            data, self._held = self._held, b""
-            self._transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+    def __init__(self, http: "_Http", transport: asyncio.Transport) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = http.close_after_answer
 
 
 class _Http(HttpToolsProtocol):
     """Looks at each connection now and then, which costs a request nothing: a timer for each would."""
 
+    look_seconds: float
+    server_state: _State
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_Corked(transport, self.loop))  # type: ignore[arg-type]  # it does what it must
+        super().connection_made(transport)
+        self._outlet: Any = _Outlet(self, transport)
+        self._is_deaf = False
+        self._barren_bytes = 0
         self._seen: Any = self
-        self._look = self.loop.call_later(HEAD_SECONDS, self._check)
+        self._look = self.loop.call_later(self.look_seconds, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._look.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
+        # Bytes that neither end a head nor bring any body: heads, trailers and the like have no bound else.
+        self._barren_bytes += len(data)
+        super().data_received(data)
+        if self._barren_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(
+                ApiError(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "head_too_large",
+                    f"the head of the request is over {MAX_HEAD_BYTES:,} bytes",
+                )
+            )
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._barren_bytes = 0
+        self.cycle.transport = self._outlet
+        if self.server_state.is_ending:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._barren_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._barren_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be read as HTTP is refused in the form of all errors."""
+        self._refuse(ApiError(HTTPStatus.BAD_REQUEST, "invalid_http", "this is no HTTP request", msg))
+
+    def close_after_answer(self) -> None:
+        """Close now, or where the request is not whole yet, once its sender has had time to hear of it."""
+        if self.cycle.more_body or self._is_deaf:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server is to end."""
+        if self._is_idle():
+            self.loop.call_later(FAREWELL_SECONDS, self._say_farewell)
+        else:
+            self.cycle.keep_alive = False
+
+    def _say_farewell(self) -> None:
+        if not self._is_idle() or self._is_deaf:
+            return
+        if self._barren_bytes == 0:
+            self.transport.close()
+        else:
+            # Some of a head is here: its request is to have its answer.
+            self.loop.call_later(FAREWELL_SECONDS, self.transport.close)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _refuse(self, error: ApiError) -> None:
+        if not self._is_idle() and not self.cycle.more_body:
+            # What came before is a whole request, and the next answer is for that one.
+            self.cycle.keep_alive = False
+            self._is_deaf = True
+            return
+        body = msgspec.json.encode(error.body)
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[error.status] + head % len(body) + body)
+        self._linger()
+
+    def _linger(self) -> None:
+        self._is_deaf = True
+        self.pipeline.clear()
+        if not self._is_idle():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
     def _check(self) -> None:
-        waiting = self.timeout_keep_alive_task is None and (
-            self.cycle is None or self.cycle.response_complete
-        )
+        waiting = self.timeout_keep_alive_task is None and self._is_idle()
         if waiting and self._seen is self.cycle:
             self.transport.close()
             return
         self._seen = self.cycle if waiting else self
-        self._look = self.loop.call_later(HEAD_SECONDS, self._check)
+        self._look = self.loop.call_later(self.look_seconds, self._check)

@@ -53,6 +53,10 @@ class IngestSettings(MediaSettings):
     """The claim that is `guardian` or `child`."""
     oidc_keys_cooldown_seconds: float = Field(30.0, gt=0)
     """Tokens with unknown keys make the issuer's keys be read again no more often than this."""
+    head_timeout_seconds: float = Field(10.0, gt=0)
+    """How long the head of a request may take, give or take as much again."""
+    body_timeout_seconds: float = Field(20.0, gt=0)
+    """How long the body of a request may take."""
     rate_limit_events_per_second: float = Field(5_000, ge=0, le=10_000_000, allow_inf_nan=False)
     """Of one key, over all processes; 0 is no limit."""
     rate_limit_burst_events: int = Field(20_000, ge=2_000)

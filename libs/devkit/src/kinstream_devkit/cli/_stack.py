@@ -9,6 +9,7 @@ from kinstream.errors import PermanentError
 
 if TYPE_CHECKING:
     from kinstream.resources import Names
+    from kinstream_devkit.app_rules import RuleBook
     from kinstream_devkit.embedded.datadir import DataDir
 
 data_dir_option = click.option(
@@ -58,3 +59,12 @@ def running_stack(data_dir: Path) -> RunningStack:
     state = data.read_state()
     settings = CoreSettings(name_prefix=state.name_prefix, aws_endpoint_url=state.endpoint_url)
     return RunningStack(data, settings, state.url)
+
+
+def rule_book(data_dir: Path, app: str) -> "RuleBook":
+    """The rules of the stack's apps; PermanentError where it has no such app."""
+    from kinstream_devkit.app_rules import RuleBook
+
+    stack = running_stack(data_dir)
+    stack.require_app(app)
+    return RuleBook(stack.client("dynamodb"), stack.names)

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kinstream_devkit.cli._stack import app_option, data_dir_option, running_stack
+from kinstream_devkit.cli._stack import app_option, data_dir_option, rule_book
 
 if TYPE_CHECKING:
     from kinstream.app_rules import Privacy
-    from kinstream_devkit.app_rules import RuleBook
 
 
 @click.group(short_help="What of an app's events is not kept.")
@@ -38,7 +37,7 @@ def show(data_dir: Path, app: str) -> None:
       kinstream privacy show
       kinstream privacy show --app photos
     """
-    _print(_book(data_dir, app).rules_of(app).privacy)
+    _print(rule_book(data_dir, app).rules_of(app).privacy)
 
 
 @privacy.command("set")
@@ -75,7 +74,7 @@ def set_switches(
     """
     import msgspec
 
-    book = _book(data_dir, app)
+    book = rule_book(data_dir, app)
     before = book.rules_of(app).privacy
     allowed = {name.casefold() for name in allow}
     if unknown := allowed - set(before.deny):
@@ -92,11 +91,3 @@ def _print(switches: "Privacy") -> None:
     click.echo(f"ip          {switches.ip}")
     click.echo(f"user agent  {switches.user_agent}")
     click.echo(f"denied      {', '.join(switches.deny) or '(nothing)'}")
-
-
-def _book(data_dir: Path, app: str) -> "RuleBook":
-    from kinstream_devkit.app_rules import RuleBook
-
-    stack = running_stack(data_dir)
-    stack.require_app(app)
-    return RuleBook(stack.client("dynamodb"), stack.names)

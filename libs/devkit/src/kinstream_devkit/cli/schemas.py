@@ -1,14 +1,10 @@
 """kinstream schemas"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from kinstream_devkit.cli._stack import app_option, data_dir_option, running_stack
-
-if TYPE_CHECKING:
-    from kinstream_devkit.app_rules import RuleBook
+from kinstream_devkit.cli._stack import app_option, data_dir_option, rule_book
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
 
@@ -44,7 +40,7 @@ def put(data_dir: Path, app: str, event_type: str, file: Path) -> None:
       kinstream schemas put order.paid order-paid.schema.json
       echo '{"required": ["total"]}' | kinstream schemas put --app photos order.paid -
     """
-    version = _book(data_dir, app).put_schema(app, event_type, _read(file))
+    version = rule_book(data_dir, app).put_schema(app, event_type, _read(file))
     click.echo(f"{event_type} of app {app} has a schema now, version {version[:8]}")
 
 
@@ -59,7 +55,7 @@ def list_schemas(data_dir: Path, app: str) -> None:
       kinstream schemas list
       kinstream schemas list --app photos
     """
-    found = _book(data_dir, app).rules_of(app).schemas
+    found = rule_book(data_dir, app).rules_of(app).schemas
     if not found:
         click.echo(f"app {app} has no schemas: events of every type are taken with any data")
     for event_type, version in sorted(found.items()):
@@ -78,7 +74,7 @@ def show(data_dir: Path, app: str, event_type: str) -> None:
       kinstream schemas show order.paid
       kinstream schemas show --app photos order.paid > order-paid.schema.json
     """
-    click.echo(_book(data_dir, app).schema(app, event_type).text.rstrip("\n"))
+    click.echo(rule_book(data_dir, app).schema(app, event_type).text.rstrip("\n"))
 
 
 @schemas.command()
@@ -92,16 +88,8 @@ def delete(data_dir: Path, app: str, event_type: str) -> None:
     Examples:
       kinstream schemas delete order.paid
     """
-    _book(data_dir, app).delete_schema(app, event_type)
+    rule_book(data_dir, app).delete_schema(app, event_type)
     click.echo(f"{event_type} of app {app} has no schema any more")
-
-
-def _book(data_dir: Path, app: str) -> "RuleBook":
-    from kinstream_devkit.app_rules import RuleBook
-
-    stack = running_stack(data_dir)
-    stack.require_app(app)
-    return RuleBook(stack.client("dynamodb"), stack.names)
 
 
 def _read(file: Path) -> str:

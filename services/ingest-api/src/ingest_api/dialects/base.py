@@ -61,6 +61,8 @@ class Dialect(Protocol):
 
     routes: Mapping[str, frozenset[str]]
     """Paths that it serves, each with its methods."""
+    has_unlabelled_gzip: bool = False
+    """Whether some of its clients send gzip without saying so."""
 
     def read(self, incoming: Incoming) -> Reading:
         """The request's key and items. At most `bodies.MAX_EVENTS` items; see `bodies.check_count`."""

@@ -62,6 +62,7 @@ class PostHog(Dialect):
     """PostHog's clients. An event's id is its `uuid`: sent again, it is counted once."""
 
     routes = MappingProxyType({path: frozenset({"POST"}) for path in (*V0_PATHS, V1_PATH)})
+    has_unlabelled_gzip = True
 
     def read(self, incoming: Incoming) -> Reading:
         """The events of a batch, an array or one object, in JSON or in the form that old browsers send."""

@@ -7,6 +7,7 @@ the client sent them. Answers are 200, since RudderStack's clients take any othe
 from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -76,9 +77,8 @@ _decode_context = msgspec.json.Decoder(_Context).decode
 class Segment(Dialect):
     """Serves `/v1/batch` and one path a call, each also under the short name that browsers use."""
 
-    routes: Mapping[str, frozenset[str]] = {
-        _PREFIX + name: frozenset({"POST"}) for name in (*_BATCHES, *_CALLS, *_SHORT)
-    }
+    routes = MappingProxyType({_PREFIX + name: frozenset({"POST"}) for name in (*_BATCHES, *_CALLS, *_SHORT)})
+    has_unlabelled_gzip = True
 
     def read(self, incoming: Incoming) -> Reading:
         """The key and the messages of a body, whatever its Content-Type says."""
