@@ -1,4 +1,4 @@
-"""ingest-api and its peers as programs under measurement, on the first core; what they need is on the second."""
+"""ingest-api and its peers as programs under measurement, on one core; what they need is on the other."""
 
 import shutil
 import sys

@@ -38,8 +38,8 @@ def measure(bench: Bench, name: str) -> Result:
         grown < _UNDER_BYTES,
         [
             f"{seconds} s at {pace:,.0f} requests/s of {min(_SIZES)} to {max(_SIZES)} events, {events:,} "
-            f"events in all, each with an id of its own; resident memory sampled each second, the highest after the "
-            f"first {settled_seconds} s against where it stood then"
+            f"events in all, each with an id of its own; resident memory sampled each second, the highest "
+            f"after the first {settled_seconds} s against where it stood then"
         ],
         {"growth_mb": grown / 1e6, "resident_mb": last_mb},
     )

@@ -1,4 +1,4 @@
-"""Clients that stall, lie, flood or vanish: each hears what is wrong or is given up, and others never notice."""
+"""Clients that stall, lie, flood or vanish: each hears what is wrong or is given up, and others are served."""
 
 import json
 import time

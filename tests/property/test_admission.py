@@ -84,6 +84,8 @@ def test_every_form_of_the_same_events_gives_the_same(batch):
 class NoRules:
     """Changes nothing, and sends every event the patient way."""
 
+    concern_events = True
+
     def apply(self, event: ClientEvent, raw: bytes) -> bytes:
         return raw
 

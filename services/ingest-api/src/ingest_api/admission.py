@@ -29,7 +29,7 @@ Raw = bytes | msgspec.Raw
 """The bytes of one event."""
 
 
-_NOT_KEPT = msgspec.Raw(b"null")
+_NOT_KEPT: msgspec.Raw | str = msgspec.Raw(b"null")
 
 
 class Refused(NamedTuple):
@@ -45,6 +45,10 @@ Item = bytes | Refused
 
 class EventRules(Protocol):
     """What an app wants done to its events beside what is done to all."""
+
+    @property
+    def concern_events(self) -> bool:
+        """Whether `apply` could change or refuse any event at all."""
 
     def apply(self, event: ClientEvent, raw: bytes) -> bytes:
         """What is kept of a good event; BadEvent where the app does not want it."""
@@ -92,7 +96,8 @@ def admit(body: bytes, now_ms: int, retention_ms: int, rules: EventRules | None 
     `now_ms` is the server's clock, `retention_ms` how far back events count.
     """
     body = body.strip()
-    if rules is None and (admission := _take_all(body, now_ms, retention_ms)):
+    plain = rules is None or not rules.concern_events
+    if plain and (admission := _take_all(body, now_ms, retention_ms)):
         return admission
     return _judge_each(bodies.split(body), now_ms, Window.at(now_ms, retention_ms), rules)
 
@@ -169,8 +174,12 @@ def _judge_each(items: Sequence[Item], now_ms: int, window: Window, rules: Event
 def _reject(admission: Admission, index: int, raw: bytes, bad: BadEvent, rules: EventRules | None) -> None:
     admission.rejected.append(Rejection(index, id_of(raw), bad.code, bad.detail))
     kept = rules.scrub(raw) if rules else raw
-    event = _NOT_KEPT if kept is None else _as_json_or_text(kept)
-    admission.quarantined.append(Quarantined(bad.code, bad.detail, event))
+    event, detail = _NOT_KEPT, bad.detail
+    if kept is None:
+        detail += f" ({len(raw):,} bytes, not kept: the app's privacy switches)"
+    else:
+        event = _as_json_or_text(kept)
+    admission.quarantined.append(Quarantined(bad.code, detail, event))
 
 
 def _as_json_or_text(raw: bytes) -> msgspec.Raw | str:
