@@ -2,16 +2,11 @@
 
 from collections.abc import Mapping
 
-import msgspec
-
 from ingest_api.judgement import BadEvent, judge
 from ingest_api.privacy import Scrubber
 from ingest_api.schemas import EventSchema
 from kinstream.app_rules import AppRules, Privacy
 from kinstream.events import ClientEvent
-
-NOT_KEPT = msgspec.Raw(b"null")
-"""What the quarantine holds in place of an event that must not be kept."""
 
 
 class Rules:

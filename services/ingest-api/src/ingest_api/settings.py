@@ -61,9 +61,9 @@ class IngestSettings(MediaSettings):
     """Of one key, over all processes; 0 is no limit."""
     rate_limit_burst_events: int = Field(20_000, ge=2_000)
     """How many events beyond its rate a key may have sent. A request may have 1,000."""
-    rate_limit_requests_per_second: float = Field(100, ge=0, le=1_000_000, allow_inf_nan=False)
+    rate_limit_requests_per_second: float = Field(1_000, ge=0, le=1_000_000, allow_inf_nan=False)
     """Of one key or one person's tokens on the reading endpoints; 0 is no limit."""
-    rate_limit_burst_requests: int = Field(500, ge=1)
+    rate_limit_burst_requests: int = Field(5_000, ge=1)
 
     @field_validator("oidc_jwks_url")
     @classmethod
