@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
+import aiohttp
 import msgspec
 
 from benchmarks import engine, workload
 from benchmarks.memory_dynamodb import MemoryDynamoDb
 from benchmarks.processes import stub_aws
 from benchmarks.runner import Bench, MissingError, Result, cpu_clock, interleave, ratio, spread
-from kinstream.aws import AwsClients
+from kinstream.aws import CredentialsSource, endpoint
 from kinstream.chunks import decode_chunk
+from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.events import CONTENT_LIKED, CONTENT_UNLIKED, CONTENT_VIEWED, ActivityData, Event
 from kinstream.queues import Message
 from kinstream.views.sessions import GAP_MS
@@ -104,8 +106,10 @@ def _over_http(
 ) -> float:
     async def with_client() -> float:
         configured = engine.settings(prefix, url)
-        async with AwsClients(configured, max_attempts=2) as aws:
-            worker = engine.Engine(await aws.open("dynamodb"), configured)
+        async with aiohttp.ClientSession() as http:
+            source = CredentialsSource(configured)
+            client = DynamoDbHttp(http, endpoint("dynamodb", configured), configured.aws_region, source, 10)
+            worker = engine.Engine(client, configured)
             with cpu_clock() as clock:
                 await _commit(worker, groups, events, flush_groups=_FLUSH_GROUPS)
         trending.append(worker.flush_seconds)

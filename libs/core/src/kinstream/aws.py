@@ -2,24 +2,35 @@
 
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import boto3
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.config import Config
+from botocore.credentials import ReadOnlyCredentials
 
+from kinstream.errors import RetryableError
 from kinstream.settings import CoreSettings
+from kinstream.sigv4 import Credentials
+
+# An emulator takes any credentials, and must never be sent real ones.
+_EMULATED: Credentials = ReadOnlyCredentials("local", "local", None)
+
+
+def endpoint(service: str, settings: CoreSettings) -> str:
+    """URL of a service, ending in a slash."""
+    url = settings.aws_endpoint_url or f"https://{service}.{settings.aws_region}.amazonaws.com"
+    return url.rstrip("/") + "/"
 
 
 def _options(settings: CoreSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"region_name": settings.aws_region}
     if settings.aws_endpoint_url:
-        # An emulator takes any credentials, and must never be sent real ones.
         options |= {
             "endpoint_url": settings.aws_endpoint_url,
-            "aws_access_key_id": "local",
-            "aws_secret_access_key": "local",
+            "aws_access_key_id": _EMULATED.access_key,
+            "aws_secret_access_key": _EMULATED.secret_key,
         }
     return options
 
@@ -32,6 +43,25 @@ def _config(settings: CoreSettings, max_attempts: int, read_timeout_seconds: flo
         "retries": {"mode": "standard", "total_max_attempts": max_attempts},
         "s3": {"addressing_style": "path" if settings.aws_endpoint_url else "auto"},
     }
+
+
+class CredentialsSource:
+    """Credentials for requests that are signed by ourselves: as botocore finds and renews them."""
+
+    def __init__(self, settings: CoreSettings) -> None:
+        self._is_emulated = settings.aws_endpoint_url is not None
+        self._session = get_session()
+        self._found: Any = None
+
+    async def __call__(self) -> Credentials:
+        """Fresh ones. RetryableError where there are none."""
+        if self._is_emulated:
+            return _EMULATED
+        if self._found is None:
+            self._found = await self._session.get_credentials()
+        if self._found is None:
+            raise RetryableError("no AWS credentials were found")
+        return cast(Credentials, await self._found.get_frozen_credentials())
 
 
 class AwsClients:

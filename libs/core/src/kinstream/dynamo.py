@@ -1,5 +1,6 @@
 """Plain Python values to and from DynamoDB's typed attributes, without boto3's Decimal detour."""
 
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,6 +51,9 @@ def value_of(typed: Mapping[str, Any]) -> Any:
             return [value_of(member) for member in value]
         case "M":
             return {key: value_of(member) for key, member in value.items()}
+        case "B":
+            # Text is how it travels: `kinstream.dynamodb_http` leaves it to us.
+            return value if isinstance(value, bytes) else b64decode(value)
         case "NULL":
             return None
     return value

@@ -12,8 +12,6 @@ from contextlib import asynccontextmanager
 import aiohttp
 import redis.asyncio
 import uvloop
-from aiobotocore.session import get_session
-from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.types import ASGIApp
 
@@ -42,7 +40,7 @@ from ingest_api.session_reads import SessionReads
 from ingest_api.settings import IngestSettings
 from ingest_api.sns import SnsAddress, SnsTopic
 from ingest_api.trending import Trending
-from kinstream.aws import AwsClients, blocking_client
+from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
 from kinstream.catalog import open_catalog
 from kinstream.errors import RetryableError
 from kinstream.readiness import ReadyFile
@@ -185,21 +183,9 @@ def main() -> None:
 
 
 def _topic(settings: IngestSettings, http: aiohttp.ClientSession) -> SnsTopic:
-    region = settings.aws_region
-    url = settings.aws_endpoint_url or f"https://sns.{region}.amazonaws.com"
-    address = SnsAddress(url.rstrip("/") + "/", region, settings.names.topic_arn(TOPIC_EVENTS))
-    session = get_session()
-
-    async def credentials() -> ReadOnlyCredentials:
-        if settings.aws_endpoint_url:
-            # An emulator takes any credentials, and must never be sent real ones.
-            return ReadOnlyCredentials("local", "local", None)
-        found = await session.get_credentials()
-        if found is None:
-            raise RetryableError("no AWS credentials were found")
-        return await found.get_frozen_credentials()
-
-    return SnsTopic(http, address, credentials, settings.aws_timeout_seconds)
+    arn = settings.names.topic_arn(TOPIC_EVENTS)
+    address = SnsAddress(endpoint("sns", settings), settings.aws_region, arn)
+    return SnsTopic(http, address, CredentialsSource(settings), settings.aws_timeout_seconds)
 
 
 def _bounds(settings: IngestSettings) -> Bounds:

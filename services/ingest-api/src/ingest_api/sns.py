@@ -4,27 +4,24 @@ At least once: a call that timed out may have been taken, so what is sent again 
 """
 
 import asyncio
-import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Protocol
 from urllib.parse import quote
 
 import aiohttp
 
 from kinstream.chunks import TYPES_ATTRIBUTE
 from kinstream.errors import RetryableError
+from kinstream.sigv4 import Credentials, Service, signed_headers
 
 MAX_BATCH_MESSAGES = 10
 MAX_BATCH_BYTES = 256 * 1024
 _ATTEMPTS = 2
 _PAUSE_SECONDS = 0.1
 
-_FORM = "application/x-www-form-urlencoded; charset=utf-8"
-_SIGNED_HEADERS = ("content-type", "host", "x-amz-date")
+_FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +35,6 @@ class SnsMessage:
     def size_bytes(self) -> int:
         """What it adds to a batch by SNS' own count: body and attribute."""
         return len(self.body) + len(self.types) + len(TYPES_ATTRIBUTE) + len("String.Array")
-
-
-class Credentials(Protocol):
-    """What botocore calls frozen credentials."""
-
-    access_key: str
-    secret_key: str
-    token: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +58,7 @@ class SnsTopic:
     ) -> None:
         self._http = http
         self._address = address
-        self._host = address.url.split("://", 1)[1].split("/", 1)[0]
+        self._service = Service("sns", address.region, address.url.split("://", 1)[1].split("/", 1)[0])
         self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._prefix = (
@@ -101,7 +90,7 @@ class SnsTopic:
 
     async def _attempt(self, body: bytes) -> str:
         credentials = await self._credentials()
-        headers = signed_headers(body, self._host, self._address.region, credentials, datetime.now(UTC))
+        headers = signed_headers(self._service, body, _FORM, credentials, datetime.now(UTC))
         async with self._http.post(
             self._address.url, data=body, headers=headers, timeout=self._timeout
         ) as response:
@@ -110,32 +99,6 @@ class SnsTopic:
                 code = re.search(r"<Code>([^<]*)", answer)
                 raise RetryableError(f"status {response.status} {code[1] if code else ''}")
             return answer
-
-
-def signed_headers(
-    body: bytes, host: str, region: str, credentials: Credentials, now: datetime
-) -> Mapping[str, str]:
-    """Headers of a POST to `/` of SNS, signed with AWS Signature Version 4."""
-    stamp = f"{now:%Y%m%dT%H%M%SZ}"
-    headers = {"content-type": _FORM, "host": host, "x-amz-date": stamp}
-    names: tuple[str, ...] = _SIGNED_HEADERS
-    if credentials.token:
-        headers["x-amz-security-token"] = credentials.token
-        names = (*names, "x-amz-security-token")
-    lines = "".join(f"{name}:{headers[name]}\n" for name in names)
-    signed = ";".join(names)
-    request = f"POST\n/\n\n{lines}\n{signed}\n{sha256(body).hexdigest()}"
-    scope = f"{stamp[:8]}/{region}/sns/aws4_request"
-    to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
-    key = ("AWS4" + credentials.secret_key).encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
-    headers["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-        f"SignedHeaders={signed}, Signature={signature}"
-    )
-    return headers
 
 
 def _entry(number: int, message: SnsMessage) -> bytes:

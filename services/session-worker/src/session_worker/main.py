@@ -9,9 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import aiohttp
+
 from kinstream import keys
-from kinstream.aws import AwsClients
+from kinstream.aws import AwsClients, CredentialsSource, endpoint
 from kinstream.clock import now_ms
+from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.queues import open_when_ready
 from kinstream.readiness import ReadyFile
 from kinstream.resources import TABLE_COUNTERS, TABLE_LEDGER, TABLE_OUTBOX, TABLE_RECORDS, TABLE_REGISTRY
@@ -30,6 +33,9 @@ from session_worker.processor import Processor, Reducer, Sink, Timeline, discove
 from session_worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
+
+_TIMEOUT_SECONDS = 8.0
+_CONNECTIONS = 64
 
 
 class Worker:
@@ -105,9 +111,20 @@ async def run(settings: WorkerSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     ready = ReadyFile(settings.ready_file)
     ready.clear()
-    async with AwsClients(settings, max_attempts=2, read_timeout_seconds=8) as aws:
-        clients = {name: await aws.open(name) for name in ("sqs", "dynamodb", "sns", "s3")}
-        worker = Worker(settings, **clients)
+    connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+    async with (
+        AwsClients(settings, max_attempts=2, read_timeout_seconds=_TIMEOUT_SECONDS) as aws,
+        aiohttp.ClientSession(connector=connector) as http,
+    ):
+        dynamodb = DynamoDbHttp(
+            http,
+            endpoint("dynamodb", settings),
+            settings.aws_region,
+            CredentialsSource(settings),
+            _TIMEOUT_SECONDS,
+        )
+        clients = {name: await aws.open(name) for name in ("sqs", "sns", "s3")}
+        worker = Worker(settings, dynamodb=dynamodb, **clients)
         processors = chosen(discover(), settings.processors)
         consumers = [c for processor in processors for c in await worker.consumers(processor)]
         ready.mark()
