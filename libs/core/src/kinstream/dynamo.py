@@ -1,7 +1,8 @@
 """Plain Python values to and from DynamoDB's typed attributes, without boto3's Decimal detour."""
 
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
+from types import NoneType
 from typing import Any
 
 Item = dict[str, dict[str, Any]]
@@ -9,27 +10,42 @@ Item = dict[str, dict[str, Any]]
 
 def attribute(value: Any) -> dict[str, Any]:
     """A typed attribute. Sets become number sets or string sets and must not be empty."""
+    typed = _TYPED.get(type(value))
+    return typed(value) if typed else _typed_by_likeness(value)
+
+
+def _typed_by_likeness(value: Any) -> dict[str, Any]:
     match value:
-        case None:
-            return {"NULL": True}
-        case bool():
-            return {"BOOL": value}
         case str():
-            return {"S": value}
+            return {"S": str(value)}
         case int():
-            return {"N": str(value)}
-        case float():
-            return {"N": repr(value)}
-        case bytes():
-            return {"B": value}
-        case set() | frozenset():
-            kind = "SS" if all(isinstance(member, str) for member in value) else "NS"
-            return {kind: sorted(str(member) for member in value)}
-        case list() | tuple():
-            return {"L": [attribute(member) for member in value]}
+            return {"N": str(int(value))}
         case Mapping():
             return {"M": {key: attribute(member) for key, member in value.items()}}
     raise TypeError(f"DynamoDB holds no {type(value).__name__}")
+
+
+def _set(value: Set[Any]) -> dict[str, Any]:
+    kind = "SS" if all(isinstance(member, str) for member in value) else "NS"
+    return {kind: sorted(str(member) for member in value)}
+
+
+def _list(value: Iterable[Any]) -> dict[str, Any]:
+    return {"L": [attribute(member) for member in value]}
+
+
+_TYPED: dict[type, Callable[[Any], dict[str, Any]]] = {
+    str: lambda value: {"S": value},
+    int: lambda value: {"N": str(value)},
+    float: lambda value: {"N": repr(value)},
+    bytes: lambda value: {"B": value},
+    bool: lambda value: {"BOOL": value},
+    NoneType: lambda _: {"NULL": True},
+    set: _set,
+    frozenset: _set,
+    list: _list,
+    tuple: _list,
+}
 
 
 def to_item(values: Mapping[str, Any]) -> Item:

@@ -123,6 +123,9 @@ def split_sort_key(key: str) -> tuple[list[str], int]:
 
 def join_key(*parts: str) -> str:
     """Parts joined so that no two lists of parts give the same key, whatever the parts hold."""
+    plain = "#".join(parts)
+    if plain.count("#") == len(parts) - 1 and "%" not in plain and "@" not in plain:
+        return plain
     return "#".join(part.replace("%", "%25").replace("#", "%23").replace("@", "%40") for part in parts)
 
 
