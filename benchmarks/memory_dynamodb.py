@@ -1,44 +1,64 @@
-"""A DynamoDB in memory that checks conditions and confirms at once: so that its callers are measured, not it.
+"""A DynamoDB in memory that checks conditions and limits and confirms at once.
 
-It knows the calls and the expressions that Kinstream's engine uses and refuses all others. Whoever wants to
-know what was written listens with `on_write`.
+For benchmarks, so that its callers are measured and not it, and for tests that choose what happens between
+any two calls. `tests/contract/test_dynamodb.py` holds it against the emulator. It knows the calls and the
+expressions that Kinstream uses and refuses all others. Whoever wants to know what was written listens with
+`on_write`.
 """
 
-import operator
-import re
 import time
-from collections.abc import Callable
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-Item = dict[str, dict[str, Any]]
+from benchmarks.memory_expressions import Item, KeyCondition, Names, holds, key_condition, plain, updated
+from benchmarks.units import item_bytes
+from kinstream.resources import TABLES
+
 Listener = Callable[[str, Item | None, Item, bool], None]
 """Hears (table, item before, item after, whether in a transaction)."""
 
-_CLAUSES = re.compile(r"\b(ADD|SET|REMOVE)\b")
-_COMMAS = re.compile(r",\s*(?![^(]*\))")
-_COMPARE = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+MAX_ITEM_BYTES = 400 * 1024
+MAX_TRANSACTION_ITEMS = 100
+MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
+MAX_READ_KEYS = 100
+_REMEMBERED_TOKENS = 1_000
+_TOO_BIG = "Item size has exceeded the maximum allowed size"
+_INDEXES = {(table.name, index.name): index for table in TABLES for index in table.indexes}
+
+_Write = tuple[str, dict[str, Any]]
+"""(Put, Update or ConditionCheck; its request)."""
 
 
 class MemoryDynamoDb:
     """Stands in for an aiobotocore client. `own_seconds` is the CPU time spent in here."""
 
     def __init__(self, on_write: Listener | None = None) -> None:
-        self._tables: dict[str, dict[tuple[str, str], Item]] = {}
+        self._tables: dict[str, dict[str, dict[str, Item]]] = {}
         self._on_write = on_write
+        self._tokens: OrderedDict[str, None] = OrderedDict()
         self.own_seconds = 0.0
         self.calls = 0
 
-    async def batch_get_item(self, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
-        return self.handle("BatchGetItem", {"RequestItems": RequestItems})
+    async def batch_get_item(self, **request: Any) -> dict[str, Any]:
+        return self.handle("BatchGetItem", request)
 
-    async def transact_write_items(self, TransactItems: list[Any]) -> dict[str, Any]:  # noqa: N803
-        return self.handle("TransactWriteItems", {"TransactItems": TransactItems})
+    async def transact_write_items(self, **request: Any) -> dict[str, Any]:
+        return self.handle("TransactWriteItems", request)
 
     async def update_item(self, **request: Any) -> dict[str, Any]:
         return self.handle("UpdateItem", request)
+
+    async def put_item(self, **request: Any) -> dict[str, Any]:
+        return self.handle("PutItem", request)
+
+    async def get_item(self, **request: Any) -> dict[str, Any]:
+        return self.handle("GetItem", request)
+
+    async def query(self, **request: Any) -> dict[str, Any]:
+        return self.handle("Query", request)
 
     def handle(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a call by its name on the wire. ClientError as botocore would raise it."""
@@ -49,70 +69,163 @@ class MemoryDynamoDb:
                 case "BatchGetItem":
                     return self._batch_get(request["RequestItems"])
                 case "TransactWriteItems":
-                    return self._transact(request["TransactItems"])
+                    return self._transact(request["TransactItems"], request.get("ClientRequestToken"))
                 case "UpdateItem":
                     return self._write_alone("Update", request)
                 case "PutItem":
                     return self._write_alone("Put", request)
                 case "GetItem":
-                    found = self._items(request["TableName"]).get(_key(request["Key"]))
+                    found = self._item(request["TableName"], _key(request["Key"]))
                     return {"Item": found} if found else {}
-            raise ClientError({"Error": {"Code": "UnknownOperationException", "Message": action}}, action)
+                case "Query":
+                    return self._query(request)
+            raise _refusal("UnknownOperationException", action)
         finally:
             self.own_seconds += time.thread_time() - began
 
-    def _items(self, table: str) -> dict[tuple[str, str], Item]:
-        return self._tables.setdefault(table, {})
+    def items(self, table: str) -> Iterable[Item]:
+        """All items of a table."""
+        return [item for partition in self._tables.get(table, {}).values() for item in partition.values()]
+
+    def _item(self, table: str, key: tuple[str, str]) -> Item | None:
+        return self._tables.get(table, {}).get(key[0], {}).get(key[1])
 
     def _batch_get(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        found = {}
-        for table, spec in wanted.items():
-            items = self._items(table)
-            found[table] = [items[key] for key in map(_key, spec["Keys"]) if key in items]
+        if sum(len(spec["Keys"]) for spec in wanted.values()) > MAX_READ_KEYS:
+            raise _refusal("ValidationException", "Too many items requested for the BatchGetItem call")
+        found = {
+            table: [item for key in spec["Keys"] if (item := self._item(table, _key(key)))]
+            for table, spec in wanted.items()
+        }
         return {"Responses": found, "UnprocessedKeys": {}}
+
+    def _query(self, request: dict[str, Any]) -> dict[str, Any]:
+        wanted = key_condition(request["KeyConditionExpression"], Names.of(request))
+        rows, sort = self._view(request["TableName"], request.get("IndexName"), wanted)
+        is_forward = request.get("ScanIndexForward", True)
+
+        def place(row: Item) -> tuple[Any, ...]:
+            return plain(row[sort]), *_key(row)
+
+        found = sorted(
+            (row for row in rows if wanted.sort is None or wanted.matches(plain(row[wanted.sort]))),
+            key=place,
+            reverse=not is_forward,
+        )
+        if after := request.get("ExclusiveStartKey"):
+            # By its place: the row itself may be gone by now.
+            found = [
+                row
+                for row in found
+                if place(row) != place(after) and (place(row) > place(after)) is is_forward
+            ]
+        page = found[: request.get("Limit", len(found))]
+        answer: dict[str, Any] = {"Items": page, "Count": len(page)}
+        if len(page) < len(found):
+            answer["LastEvaluatedKey"] = {
+                name: page[-1][name] for name in {"pk", "sk", wanted.partition, sort}
+            }
+        return answer
+
+    def _view(self, table: str, index_name: str | None, wanted: KeyCondition) -> tuple[list[Item], str]:
+        """(items of the partition that is asked for, the attribute that they are sorted by)."""
+        if index_name is None:
+            return list(self._tables.get(table, {}).get(wanted.value, {}).values()), "sk"
+        index = _INDEXES[table.rpartition("-")[2], index_name]
+        assert wanted.partition == index.partition
+        assert wanted.sort in {None, index.sort}
+        # Sparse: an item without the index's attributes is not in it.
+        members = [item for item in self.items(table) if index.partition in item and index.sort in item]
+        found = [item for item in members if plain(item[index.partition]) == wanted.value]
+        if index.keys_only:
+            projected = ("pk", "sk", index.partition, index.sort)
+            found = [{name: item[name] for name in projected} for item in found]
+        return found, index.sort
 
     def _write_alone(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
         if not self._holds(kind, request):
-            raise ClientError({"Error": {"Code": "ConditionalCheckFailedException", "Message": ""}}, kind)
-        self._write(kind, request, in_transaction=False)
+            raise _refusal("ConditionalCheckFailedException", "The conditional request failed")
+        after = self._after(kind, request)
+        if item_bytes(after) > MAX_ITEM_BYTES:
+            raise _refusal("ValidationException", _TOO_BIG)
+        self._write(kind, request, after, in_transaction=False)
         return {}
 
-    def _transact(self, writes: list[dict[str, Any]]) -> dict[str, Any]:
+    def _transact(self, writes: list[dict[str, Any]], token: str | None) -> dict[str, Any]:
+        if token is not None and token in self._tokens:
+            return {}
         parts = [next(iter(write.items())) for write in writes]
-        held = [self._holds(kind, request) for kind, request in parts]
-        if not all(held):
-            reasons = [
-                {"Code": "None"} if ok else {"Code": "ConditionalCheckFailed", **self._before(kind, request)}
-                for ok, (kind, request) in zip(held, parts, strict=True)
-            ]
+        _check_request(parts)
+        # All are worked out before the first is written: what one cannot hold, none writes.
+        afters = [self._after(kind, request) for kind, request in parts]
+        reasons = [
+            self._reason(kind, request, after) for (kind, request), after in zip(parts, afters, strict=True)
+        ]
+        if any(reason["Code"] != "None" for reason in reasons):
             error = {"Code": "TransactionCanceledException", "Message": "Transaction cancelled"}
             answer: Any = {"Error": error, "CancellationReasons": reasons}
             raise ClientError(answer, "TransactWriteItems")
-        for kind, request in parts:
-            self._write(kind, request, in_transaction=True)
+        for (kind, request), after in zip(parts, afters, strict=True):
+            if kind != "ConditionCheck":
+                self._write(kind, request, after, in_transaction=True)
+        if token is not None:
+            self._tokens[token] = None
+            if len(self._tokens) > _REMEMBERED_TOKENS:
+                self._tokens.popitem(last=False)
         return {}
 
-    def _before(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
-        item = self._items(request["TableName"]).get(_target(kind, request))
-        return {"Item": item} if item and "ReturnValuesOnConditionCheckFailure" in request else {}
+    def _reason(self, kind: str, request: dict[str, Any], after: Item) -> dict[str, Any]:
+        if self._holds(kind, request):
+            return {"Code": "ValidationError" if item_bytes(after) > MAX_ITEM_BYTES else "None"}
+        before = self._item(request["TableName"], _target(kind, request))
+        tells = before is not None and request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+        return {"Code": "ConditionalCheckFailed", **({"Item": before} if tells else {})}
 
     def _holds(self, kind: str, request: dict[str, Any]) -> bool:
         condition = request.get("ConditionExpression")
         if not condition:
             return True
-        item = self._items(request["TableName"]).get(_target(kind, request), {})
-        names = request.get("ExpressionAttributeNames", {})
-        values = request.get("ExpressionAttributeValues", {})
-        return any(_term(term, item, names, values) for term in condition.split(" OR "))
+        item = self._item(request["TableName"], _target(kind, request)) or {}
+        return holds(condition, item, Names.of(request))
 
-    def _write(self, kind: str, request: dict[str, Any], *, in_transaction: bool) -> None:
-        table, key = request["TableName"], _target(kind, request)
-        items = self._items(table)
-        before = items.get(key)
-        after = request["Item"] if kind == "Put" else _updated(before or dict(request["Key"]), request)
-        items[key] = after
+    def _after(self, kind: str, request: dict[str, Any]) -> Item:
+        match kind:
+            case "Put":
+                return dict(request["Item"])
+            case "Update":
+                before = self._item(request["TableName"], _target(kind, request))
+                return updated(before or request["Key"], request)
+            case "ConditionCheck":
+                return {}
+        raise _refusal("UnknownOperationException", kind)
+
+    def _write(self, kind: str, request: dict[str, Any], after: Item, *, in_transaction: bool) -> None:
+        table, (pk, sk) = request["TableName"], _target(kind, request)
+        partition = self._tables.setdefault(table, {}).setdefault(pk, {})
+        before = partition.get(sk)
+        partition[sk] = after
         if self._on_write:
             self._on_write(table, before, after, in_transaction)
+
+
+def _check_request(parts: list[_Write]) -> None:
+    if not 0 < len(parts) <= MAX_TRANSACTION_ITEMS:
+        raise _refusal("ValidationException", f"Member must have length from 1 to {MAX_TRANSACTION_ITEMS}")
+    targets = {(request["TableName"], _target(kind, request)) for kind, request in parts}
+    if len(targets) < len(parts):
+        raise _refusal(
+            "ValidationException", "Transaction request cannot include multiple operations on one item"
+        )
+    puts = [item_bytes(request.get("Item", {})) for _, request in parts]
+    if max(puts) > MAX_ITEM_BYTES:
+        raise _refusal("ValidationException", _TOO_BIG)
+    values = [item_bytes(request.get("ExpressionAttributeValues", {})) for _, request in parts]
+    if sum(puts) + sum(values) > MAX_TRANSACTION_BYTES:
+        raise _refusal("ValidationException", "Transaction request exceeds the 4MB transaction size limit")
+
+
+def _refusal(code: str, message: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "DynamoDB")
 
 
 def _key(item: Item) -> tuple[str, str]:
@@ -121,56 +234,3 @@ def _key(item: Item) -> tuple[str, str]:
 
 def _target(kind: str, request: dict[str, Any]) -> tuple[str, str]:
     return _key(request["Item" if kind == "Put" else "Key"])
-
-
-def _term(term: str, item: Item, names: dict[str, str], values: Item) -> bool:
-    if term.startswith("attribute_not_exists("):
-        name = term[len("attribute_not_exists(") : -1]
-        return names.get(name, name) not in item
-    name, sign, value = term.split()
-    stored = item.get(names.get(name, name))
-    return stored is not None and _COMPARE[sign](_plain(stored), _plain(values[value]))
-
-
-def _plain(typed: dict[str, Any]) -> Any:
-    ((kind, value),) = typed.items()
-    return float(value) if kind == "N" else value
-
-
-@lru_cache(maxsize=4096)
-def _clauses(expression: str) -> list[tuple[str, str, str]]:
-    """(verb, attribute, operand) of an update expression."""
-    _, *parts = _CLAUSES.split(expression)
-    found = []
-    for verb, text in zip(parts[::2], parts[1::2], strict=True):
-        for clause in _COMMAS.split(text.strip()):
-            name, _, operand = clause.partition(" = " if verb == "SET" else " ")
-            found.append((verb, name.strip(), operand.strip()))
-    return found
-
-
-def _updated(before: Item, request: dict[str, Any]) -> Item:
-    item = dict(before)
-    names = request.get("ExpressionAttributeNames", {})
-    values = request.get("ExpressionAttributeValues", {})
-    for verb, short, operand in _clauses(request["UpdateExpression"]):
-        name = names.get(short, short)
-        if verb == "REMOVE":
-            item.pop(name, None)
-        elif verb == "ADD":
-            item[name] = _sum(item.get(name), values[operand])
-        elif operand.startswith("if_not_exists("):
-            item.setdefault(name, values[operand[:-1].rpartition(", ")[2]])
-        else:
-            item[name] = values[operand]
-    return item
-
-
-def _sum(stored: dict[str, Any] | None, added: dict[str, Any]) -> dict[str, Any]:
-    if stored is None:
-        return added
-    ((kind, value),) = added.items()
-    if kind == "NS":
-        return {"NS": sorted({*stored["NS"], *value})}
-    total = float(stored["N"]) + float(value)
-    return {"N": str(int(total)) if total.is_integer() else repr(total)}

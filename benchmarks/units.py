@@ -1,7 +1,8 @@
 """What DynamoDB charges for a write, by its published rules. Pure.
 
 A unit covers 1 KB of the item, the larger of before and after; in a transaction it counts twice. An index
-is written once more wherever what it projects changes, twice where the item moves within it.
+is written once more wherever what it projects changes, twice where the item moves within it; one that
+projects keys only is not touched by other changes.
 """
 
 import math
@@ -59,22 +60,27 @@ def write_units(before: Item | None, after: Item | None, *, in_transaction: bool
 
 
 def index_units(before: Item | None, after: Item | None, indexes: Iterable[Index]) -> int:
-    """Units of the indexes that follow the write. They project whole items."""
+    """Units of the indexes that follow the write. They project whole items, or keys alone."""
     units = 0
     for index in indexes:
         old, new = _entry(before, index), _entry(after, index)
-        if before == after:
+        if before == after or (index.keys_only and old == new):
             continue
         # An entry whose key changes is taken out and put in anew.
         if old is not None and old != new:
-            units += _units(before)
+            units += _units(_projected(before, index))
         if new is not None:
-            units += _units(after)
+            units += _units(_projected(after, index))
     return units
 
 
 def _units(item: Item | None) -> int:
     return max(1, math.ceil(item_bytes(item or {}) / UNIT_BYTES))
+
+
+def _projected(item: Item | None, index: Index) -> Item:
+    kept = {"pk", "sk", index.partition, index.sort}
+    return {name: value for name, value in (item or {}).items() if not index.keys_only or name in kept}
 
 
 def _entry(item: Item | None, index: Index) -> tuple[object, object] | None:

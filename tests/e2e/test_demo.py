@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 
 from kinstream_devkit.generate.media import write_photo
 from kinstream_devkit.generate.world import generate
+from tests.support.stack import kinstream, running_stack
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("whole stack")]
 
@@ -23,15 +25,28 @@ def kinstream_demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess
         "report.html",
         *arguments,
     ]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=880)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=880,
+    )
 
 
-def test_the_demo_agrees_with_the_reference_in_everything(tmp_path):
-    done = kinstream_demo(tmp_path, "--customers", "120", "--seed", "3")
+def test_the_demo_agrees_with_the_reference_in_everything_and_its_archive_with_what_is_served(tmp_path):
+    done = kinstream_demo(tmp_path, "--customers", "120", "--seed", "3", "--keep")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "results agree with the reference" in done.stdout
     assert "birthday.3gp" in done.stdout
     assert "data:image/jpeg;base64," in (tmp_path / "report.html").read_text()
+    (kept,) = tmp_path.glob("kinstream-demo-*/stack")
+    with running_stack(kept):
+        audited = kinstream("audit", "--data-dir", str(kept))
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert "no drift" in audited.stdout
 
 
 def test_the_demo_takes_files_of_the_users_own_and_names_what_is_wrong_with_them(tmp_path):

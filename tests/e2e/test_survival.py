@@ -14,6 +14,7 @@ from kinstream_devkit.embedded.datadir import DataDir
 from kinstream_devkit.embedded.environment import API, EMULATOR
 from kinstream_devkit.embedded.stack import ANY_PORT, Stack, StackOptions
 from tests.support.sending import Reader, Sender, wait_for
+from tests.support.stack import kinstream
 
 CUSTOMERS = 20
 EVENTS_A_CUSTOMER = 200
@@ -112,5 +113,8 @@ def test_kills_of_every_service_and_a_restart_of_the_emulator_lose_and_repeat_no
             customer: sum(session["event_count"] for session in reader.sessions(f"fam-{customer}"))
             for customer in range(CUSTOMERS)
         }
+        audited = kinstream("audit", "--data-dir", str(tmp_path))
     assert counted == dict.fromkeys(range(CUSTOMERS), EVENTS_A_CUSTOMER)
     assert in_sessions == counted
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert f"{CUSTOMERS * EVENTS_A_CUSTOMER:,} events of {CUSTOMERS} customers" in audited.stdout

@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 from kinstream.views.sessions import (
     GAP_MS,
     IDLE_CAP_MS,
-    LATENESS_MS,
     MAX_SESSION_MS,
     Moment,
-    Session,
     session_id,
     sessions_of,
 )
@@ -80,13 +78,6 @@ def test_activities_come_by_engaged_time_then_events_then_name():
     (session,) = sessions_of(moments)
     assert [name for name, _ in session.by_priority()] == ["long", "quick", "b", "c"]
     assert list(session.content_ids) == ["c2", "c1"]
-
-
-def test_session_is_provisional_until_a_late_event_is_no_longer_expected():
-    session = Session(0, 1_000)
-    closes_ms = 1_000 + 2 * GAP_MS + LATENESS_MS
-    assert session.is_provisional(closes_ms - 1)
-    assert not session.is_provisional(closes_ms)
 
 
 def test_session_is_named_by_whose_it_is_and_when_it_began():

@@ -20,12 +20,12 @@ def _item(database):
 async def test_a_failed_condition_cancels_the_whole_transaction_and_tells_the_item():
     database = MemoryDynamoDb()
     new = _put({"version": 1}, ConditionExpression="attribute_not_exists(pk)")
-    await database.transact_write_items([new])
+    await database.transact_write_items(TransactItems=[new])
     other = {"Put": {"TableName": "t", "Item": to_item({"pk": "q", "sk": "s"})}}
     again = _put({"version": 1}, ConditionExpression="attribute_not_exists(pk)")
     again["Put"]["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
     with pytest.raises(ClientError) as refused:
-        await database.transact_write_items([other, again])
+        await database.transact_write_items(TransactItems=[other, again])
     none, failed = refused.value.response["CancellationReasons"]
     assert none == {"Code": "None"}
     assert failed["Code"] == "ConditionalCheckFailed"
@@ -56,8 +56,8 @@ async def test_updates_add_numbers_unite_sets_and_set_once():
 async def test_every_write_is_heard_with_the_item_before_and_after():
     heard = []
     database = MemoryDynamoDb(lambda *write: heard.append(write))
-    await database.transact_write_items([_put({"version": 1})])
-    await database.transact_write_items([_put({"version": 2})])
+    await database.transact_write_items(TransactItems=[_put({"version": 1})])
+    await database.transact_write_items(TransactItems=[_put({"version": 2})])
     assert [
         (before and before["version"], after["version"], inside) for _, before, after, inside in heard
     ] == [

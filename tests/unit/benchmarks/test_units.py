@@ -49,3 +49,11 @@ def test_an_index_is_charged_for_what_enters_moves_changes_and_leaves_it():
     assert index_units(low, other, [TREND]) == 1
     assert index_units(low, high, [TREND]) == 2
     assert index_units(low, absent, [TREND]) == 1
+
+
+def test_index_of_keys_alone_costs_nothing_where_other_attributes_change():
+    index = Index("due", "due_shard", "due_at_ms", "N", keys_only=True)
+    item = to_item({"pk": "a", "sk": "b", "due_shard": "s", "due_at_ms": 1, "entries": b"x" * 5_000})
+    assert index_units(None, item, [index]) == 1
+    assert index_units(item, item | to_item({"entries": b"y" * 6_000}), [index]) == 0
+    assert index_units(item, item | to_item({"due_at_ms": 2}), [index]) == 2

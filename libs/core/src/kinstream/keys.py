@@ -5,13 +5,14 @@ Every key of a customer's data begins with the app. `(pk, sk)` unless the functi
 
 from hashlib import blake2b
 
-from kinstream.ledger_format import join_key
+from kinstream.ledger_format import join_key, split_key
 
 CONTENT_SLOTS = 16
 """Rows over which a content's counters are spread; a reader sums them."""
 
 DUE_SHARD = "due"
 PENDING_SHARDS = 4
+LEDGER_DUE_SHARDS = 4
 
 Key = tuple[str, str]
 
@@ -51,6 +52,22 @@ def announcement(app: str, announcement_id: str) -> Key:
 def pending_shard(announcement_id: str) -> str:
     """Partition of the outbox's pending index."""
     return str(blake2b(announcement_id.encode(), digest_size=1).digest()[0] % PENDING_SHARDS)
+
+
+def ledger_due_shard(processor: str, number: int) -> str:
+    """Partition of the ledger's due index: one of a processor's."""
+    return join_key(processor, str(number))
+
+
+def ledger_due_shard_of(partition: str) -> str:
+    """Partition of the ledger's due index that the buckets under a partition key lie in."""
+    number = blake2b(partition.encode(), digest_size=1).digest()[0] % LEDGER_DUE_SHARDS
+    return ledger_due_shard(split_key(partition)[1], number)
+
+
+def closing_progress(shard: str) -> Key:
+    """Records table: how far a shard of the due index has been walked, and who walks it."""
+    return "closing", shard
 
 
 def app(app_id: str) -> Key:

@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
+from operator import itemgetter
 
 import msgspec
 
@@ -47,7 +49,9 @@ class Bucket:
     facts: dict[int, Fact] = field(default_factory=dict)
     version: int = 0
     state: bytes = b""
-    """What a timeline processor carries into the next bucket (see its `replay`); else empty."""
+    """What a timeline processor carries into the next bucket (see its `replay`); else a view's own notes."""
+    due_at_ms: int = 0
+    """When a view must look at the bucket (see `Reducer.due_at_ms`); 0: never."""
 
     def add(self, entry: int, fact: Fact) -> bool:
         """Take an entry in; False where it is in already, which makes its event a duplicate."""
@@ -63,8 +67,11 @@ class Bucket:
 
         The hash does not decide the order, so that anybody can compute the same from the events.
         """
-        rows = [(self.start_ms + offset_ms_of(entry), fact) for entry, fact in self.facts.items()]
-        return iter(sorted(rows, key=_by_time_then_fact))
+        rows = [(self.start_ms + (entry >> HASH_BITS), fact) for entry, fact in self.facts.items()]
+        rows.sort(key=itemgetter(0))
+        if any(one[0] == other[0] for one, other in pairwise(rows)):
+            rows.sort(key=_by_time_then_fact)
+        return iter(rows)
 
 
 def _by_time_then_fact(row: tuple[int, Fact]) -> tuple[int, str]:

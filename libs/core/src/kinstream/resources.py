@@ -66,6 +66,8 @@ class Index:
     partition: str
     sort: str
     sort_kind: str = "S"
+    keys_only: bool = False
+    """Whether it projects nothing but keys, so that writes of the item's other attributes cost it nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Resources:
 TOPIC_EVENTS = "events"
 TOPIC_ALERTS = "alerts"
 TOPIC_OPERATIONS = "operations"
+TOPIC_SESSIONS = "sessions"
 
 QUEUE_UPLOADS = "uploads"
 QUEUE_MEDIA = "media"
@@ -123,7 +126,7 @@ INDEX_TREND = "trend"
 INDEX_PENDING = "pending"
 
 TABLES = (
-    Table(TABLE_LEDGER),
+    Table(TABLE_LEDGER, (Index(INDEX_DUE, "due_shard", "due_at_ms", "N", keys_only=True),)),
     Table(
         TABLE_COUNTERS,
         (
@@ -153,7 +156,7 @@ def describe(names: Names, processors: Iterable[ProcessorQueue]) -> Resources:
     uploads = Queue(names.of(QUEUE_UPLOADS), visibility_timeout_seconds=60)
     media = Queue(names.of(QUEUE_MEDIA), visibility_timeout_seconds=120)
     return Resources(
-        topics=tuple(map(names.of, (TOPIC_EVENTS, TOPIC_ALERTS, TOPIC_OPERATIONS))),
+        topics=tuple(map(names.of, (TOPIC_EVENTS, TOPIC_ALERTS, TOPIC_OPERATIONS, TOPIC_SESSIONS))),
         queues=(*of_processors, uploads, media),
         tables=tuple(Table(names.of(table.name), table.indexes) for table in TABLES),
         buckets=(

@@ -22,8 +22,12 @@ class Progress:
 
     def at(self, done: int, total: int) -> None:
         """Say that `done` of `total` are done, if it is time to."""
+        self.at_text(f"{self._what}: {done:,} of {total:,}")
+
+    def at_text(self, text: str) -> None:
+        """Say this, if it is time to say something."""
         if time.monotonic() >= self._next:
-            self.say(f"{self._what}: {done:,} of {total:,}")
+            self.say(text)
 
     def say(self, text: str) -> None:
         """Say something at once."""

@@ -161,7 +161,7 @@ def _create_table(dynamodb: Any, table: Table) -> None:
             {
                 "IndexName": index.name,
                 "KeySchema": _key_schema(index.partition, index.sort),
-                "Projection": {"ProjectionType": "ALL"},
+                "Projection": {"ProjectionType": "KEYS_ONLY" if index.keys_only else "ALL"},
             }
             for index in table.indexes
         ]

@@ -37,9 +37,13 @@ class SessionAnswer(BaseModel):
     started_at: Time
     ended_at: Time
     event_count: int
-    provisional: Annotated[bool, Field(description="Whether a later or late event may still change it")]
-    revision: int
-    supersedes: list[str]
+    provisional: Annotated[
+        bool, Field(description="Whether it has yet to be announced as `session.closed` as it stands")
+    ]
+    revision: Annotated[int, Field(description="That it has been, or will be, announced as")]
+    supersedes: Annotated[
+        list[str], Field(description="Sessions that were announced and are part of this one now")
+    ]
     activities: Annotated[list[SessionActivity], Field(description="In order of priority")]
     content_ids: list[str]
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -19,7 +20,8 @@ from ingest_api.answers import (
 from ingest_api.errors import ApiError
 from kinstream.events import format_time_ms, parse_time_ms
 from kinstream.views import cardinality
-from kinstream.views.sessions import Session, session_id
+from kinstream.views.closing import Standing
+from kinstream.views.sessions import Session, session_id, share_of
 
 _TYPE_PREFIX = "type:"
 _Form = TypeVar("_Form")
@@ -33,27 +35,25 @@ class Place(NamedTuple):
 
 
 def session_answer(
-    app: str, customer_id: str, device_id: str, session: Session, now_ms: int
+    app: str, customer_id: str, device_id: str, session: Session, standing: Standing
 ) -> SessionAnswer:
     """A session as the API tells it."""
     engaged_ms = session.engaged_ms
+    named = partial(session_id, app, customer_id, device_id)
     return SessionAnswer(
-        session_id=session_id(app, customer_id, device_id, session.started_ms),
+        session_id=named(session.started_ms),
         device_id=device_id,
         started_at=format_time_ms(session.started_ms),
         ended_at=format_time_ms(session.ended_ms),
         event_count=session.event_count,
-        provisional=session.is_provisional(now_ms),
-        revision=1,
-        supersedes=[],
+        provisional=standing.provisional,
+        revision=standing.revision,
+        supersedes=list(map(named, standing.supersedes)),
         activities=[
             SessionActivity(
                 name=name,
                 seconds=activity.engaged_ms / 1000,
-                share=round(
-                    activity.engaged_ms / engaged_ms if engaged_ms else activity.events / session.event_count,
-                    4,
-                ),
+                share=share_of(activity.engaged_ms, engaged_ms, activity.events, session.event_count),
                 events=activity.events,
             )
             for name, activity in session.by_priority()

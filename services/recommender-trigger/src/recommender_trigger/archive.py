@@ -21,33 +21,44 @@ _EVENTS_FOR_A_PAIR = 2
 class ArchiveCensus:
     """Counts one app's archive. Files never change, so each is read once in a process's life.
 
-    A repeated event is counted twice here: the minimums are about orders of magnitude. Counting stops
-    as soon as the policy's minimums are reached, so a large archive costs no more than a small one.
+    A repeated event is counted twice here, as is one whose file was merged while the old one is still there:
+    the minimums are about orders of magnitude. Counting stops as soon as the policy's minimums are reached,
+    so a large archive costs no more than a small one.
     """
 
     def __init__(self, s3: Any, bucket: str, prefix: str) -> None:
         self._s3 = s3
         self._bucket = bucket
         self._prefix = prefix
-        self._read: set[str] = set()
+        self._of_file: dict[str, Counter[str]] = {}
         self._of_customer: Counter[str] = Counter()
 
     async def count(self, policy: Policy) -> ArchiveCounts:
         """What is there, at least as far as the policy asks."""
         if not self._is_enough(policy):
+            there = set()
             async for key in keys_under(self._s3, self._bucket, self._prefix):
-                if key in self._read or not key.endswith(".parquet"):
+                if not key.endswith(".parquet"):
                     continue
-                try:
-                    body = await read_object(self._s3, self._bucket, key)
-                    self._of_customer.update(await asyncio.to_thread(_customers, body))
-                except (PermanentError, pa.ArrowException) as error:
-                    # Gone meanwhile, or no Parquet: it counts for nothing, and the job will say so too.
-                    log.warning("archive file not counted", extra={"error": type(error).__name__})
-                self._read.add(key)
+                there.add(key)
+                if key not in self._of_file:
+                    self._of_file[key] = await self._read(key)
+                    self._of_customer.update(self._of_file[key])
                 if self._is_enough(policy):
-                    break
+                    return self._counts()
+            # What is gone was merged: its events are in another file, which is counted by now.
+            for key in self._of_file.keys() - there:
+                self._of_customer.subtract(self._of_file.pop(key))
         return self._counts()
+
+    async def _read(self, key: str) -> Counter[str]:
+        try:
+            body = await read_object(self._s3, self._bucket, key)
+            return Counter(await asyncio.to_thread(_customers, body))
+        except (PermanentError, pa.ArrowException) as error:
+            # Gone meanwhile, or no Parquet: it counts for nothing, and the job will say so too.
+            log.warning("archive file not counted", extra={"error": type(error).__name__})
+            return Counter()
 
     def _counts(self) -> ArchiveCounts:
         customers = sum(events >= _EVENTS_FOR_A_PAIR for events in self._of_customer.values())

@@ -6,7 +6,8 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,10 @@ from kinstream.readiness import ReadyFile
 from kinstream.resources import TABLE_COUNTERS, TABLE_LEDGER, TABLE_OUTBOX, TABLE_RECORDS, TABLE_REGISTRY
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
+from session_worker.engine.announcing import Announcer
+from session_worker.engine.closing import Closer
+from session_worker.engine.due_buckets import DueBuckets
+from session_worker.engine.due_walk import DueWalk
 from session_worker.engine.groups import CommitOptions, Committer, Group
 from session_worker.engine.outbox import Outbox
 from session_worker.engine.reducing import ReducingCommitter
@@ -28,8 +33,10 @@ from session_worker.engine.sinks import SinkWriter
 from session_worker.engine.store import Store
 from session_worker.engine.timelines import TimelineCommitter
 from session_worker.engine.transaction import TableNames
+from session_worker.engine.watchdog import watching
 from session_worker.engine.worker import Consumer, GroupConsumer, SinkConsumer, consume, every
 from session_worker.processor import Processor, Reducer, Sink, Timeline, discover
+from session_worker.processors.activity import Activity
 from session_worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -41,22 +48,33 @@ _CONNECTIONS = 64
 class Worker:
     """Builds consumers for processors out of one set of clients."""
 
-    def __init__(self, settings: WorkerSettings, sqs: Any, dynamodb: Any, sns: Any, s3: Any) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        sqs: Any,
+        dynamodb: Any,
+        sns: Any,
+        s3: Any,
+        *,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
         names = settings.names
         self._settings = settings
         self._names = names
         self._sqs = sqs
         self._dynamodb = dynamodb
+        self._sns = sns
         self._s3 = s3
+        self._now_ms = clock
         self._tables = TableNames(*map(names.of, (TABLE_LEDGER, TABLE_COUNTERS, TABLE_RECORDS, TABLE_OUTBOX)))
         self._options = CommitOptions(
             hash_key=settings.ledger_hash_key.get_secret_value().encode()[:64],
             slot=random.randrange(keys.CONTENT_SLOTS),
             retention_ms=settings.ledger_retention_seconds * 1000,
-            now_ms=now_ms,
+            now_ms=clock,
         )
-        self.outbox = Outbox(dynamodb, sns, names, self._tables.outbox, now_ms)
-        self.scores = Scores(dynamodb, self._tables.counters, now_ms)
+        self.outbox = Outbox(dynamodb, sns, names, self._tables.outbox, clock)
+        self.scores = Scores(dynamodb, self._tables.counters, clock)
 
     async def consumers(self, processor: Processor) -> list[Consumer]:
         """As many consumers of the processor's queue as it wants at once."""
@@ -75,9 +93,26 @@ class Worker:
             ]
         group = Group(self.committer(processor), queue)
         return [
-            GroupConsumer(processor.name, queue, group, self.outbox, self.scores)
+            GroupConsumer(
+                processor.name,
+                queue,
+                group,
+                self.outbox,
+                self.scores,
+                trusted_deliveries=processor.resource().max_receive_count // 3,
+            )
             for _ in range(processor.concurrency)
         ]
+
+    def closing(self, activity: Activity) -> DueWalk:
+        """What closes the sessions that the processor's ledger holds."""
+        closer = Closer(
+            DueBuckets(self._dynamodb, self._tables.ledger),
+            Announcer(self._sns, self._names),
+            activity.lateness_ms,
+            self._now_ms,
+        )
+        return DueWalk(self._dynamodb, self._names, activity.name, closer.close, self._now_ms)
 
     def committer(self, processor: Processor) -> Committer[Any]:
         """What commits for a processor, with a memory of its own."""
@@ -133,8 +168,13 @@ async def run(settings: WorkerSettings) -> None:
             every(settings.score_flush_seconds, worker.scores.flush, stop),
             every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
         ]
+        for processor in processors:
+            if isinstance(processor, Activity):
+                sweep = partial(worker.closing(processor).sweep, stop.is_set)
+                upkeep.append(every(settings.closing_sweep_seconds, sweep, stop))
         try:
-            await consume(consumers, upkeep, stop)
+            async with watching(settings.max_blocked_seconds):
+                await consume(consumers, upkeep, stop)
         finally:
             ready.clear()
             await worker.scores.flush()

@@ -10,8 +10,12 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
+import msgspec
+
+from kinstream.errors import PermanentError
 from kinstream.events import Event
 from kinstream.ledger_format import MAX_BUCKET_SECONDS, Bucket, Fact
 from kinstream.resources import ProcessorQueue
@@ -32,6 +36,8 @@ class Processor(ABC):
     handles: ClassVar[frozenset[str] | None]
     example: ClassVar[Mapping[str, Any]]
     """A native event that it handles, as documentation and as a test."""
+    payloads: ClassVar[Mapping[str, type[msgspec.Struct]]] = MappingProxyType({})
+    """What it reads of the data of a type, see `data`. What it does not name is somebody else's."""
     concurrency: ClassVar[int] = 2
     """Groups under way at once in one worker."""
     visibility_timeout_seconds: ClassVar[int] = 30
@@ -45,6 +51,14 @@ class Processor(ABC):
     def takes(self, event: Event) -> bool:
         """Whether an event that came along in a chunk is for this processor."""
         return event.counted and (self.handles is None or event.type in self.handles)
+
+    def data(self, event: Event) -> Any:
+        """The event's data as its type in `payloads`. Data that is none is a PermanentError, which puts
+        the event aside with the reason."""
+        try:
+            return msgspec.json.decode(event.data, type=self.payloads[event.type])
+        except msgspec.MsgspecError as error:
+            raise PermanentError(f"data of {event.type}: {error}") from error
 
 
 class Stateful(Processor):
@@ -68,6 +82,13 @@ class Reducer(Stateful):
     def fact(self, event: Event) -> Fact:
         """What the ledger keeps of the event for views; nothing unless it is overridden."""
         return ()
+
+    def due_at_ms(self, bucket: Bucket, new: Sequence[Event], now_ms: int) -> int:
+        """When somebody must look at the bucket that the new events have joined; 0: nobody must.
+
+        Written with the bucket. The ledger's due index finds buckets by it.
+        """
+        return bucket.due_at_ms
 
     @abstractmethod
     def effects(self, app: str, key: LedgerKey, new: Sequence[Event]) -> Iterable[Effect]:

@@ -15,4 +15,8 @@ class WorkerSettings(CoreSettings):
     """How long events wait for company before they are archived; less than the queue's visibility."""
     score_flush_seconds: float = Field(5.0, gt=0)
     outbox_sweep_seconds: float = Field(5.0, gt=0)
+    closing_sweep_seconds: float = Field(10.0, gt=0)
     cached_items: int = Field(5_000, ge=0)
+    max_blocked_seconds: float = Field(15.0, gt=0)
+    """How long a processor may hold the event loop before the process ends, see `engine.watchdog`. Less than
+    the visibility of messages."""

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
+from kinstream.ledger_format import Bucket
+
 GAP_MS = 30 * 60 * 1000
 MAX_SESSION_MS = 24 * 60 * 60 * 1000
 IDLE_CAP_MS = 5 * 60 * 1000
 """Of the time between two events at most this much counts as engaged."""
-
-LATENESS_MS = 15 * 60 * 1000
-"""How much later than its session an event may come before the session is called closed."""
 
 
 class Moment(NamedTuple):
@@ -58,10 +57,6 @@ class Session:
             key=lambda named: (-named[1].engaged_ms, -named[1].events, named[0]),
         )
 
-    def is_provisional(self, now_ms: int) -> bool:
-        """Whether a later or late event may still change it, by the server's clock."""
-        return now_ms < self.ended_ms + 2 * GAP_MS + LATENESS_MS
-
 
 def sessions_of(moments: Iterable[Moment]) -> Iterator[Session]:
     """Sessions of one device in order of time, from its active events in order of (time, activity).
@@ -69,31 +64,40 @@ def sessions_of(moments: Iterable[Moment]) -> Iterator[Session]:
     The time between two events belongs to the activity of the first.
     """
     session: Session | None = None
-    previous: Moment | None = None
-    for moment in moments:
-        if session is None or previous is None or _splits(session, moment):
+    activity = Activity()
+    # One function, because a day of an always-on device is a hundred thousand moments.
+    for time_ms, name, content_id in moments:
+        if (
+            session is None
+            or time_ms - session.ended_ms > GAP_MS
+            or time_ms - session.started_ms > MAX_SESSION_MS
+        ):
             if session is not None:
                 yield session
-            session = Session(moment.time_ms, moment.time_ms)
+            session = Session(time_ms, time_ms)
         else:
-            idle_ms = moment.time_ms - previous.time_ms
-            session.activities[previous.activity].engaged_ms += min(idle_ms, IDLE_CAP_MS)
-        _take(session, moment)
-        previous = moment
+            activity.engaged_ms += min(time_ms - session.ended_ms, IDLE_CAP_MS)
+            session.ended_ms = time_ms
+        session.event_count += 1
+        found = session.activities.get(name)
+        if found is None:
+            found = session.activities[name] = Activity()
+        activity = found
+        activity.events += 1
+        if content_id:
+            session.content_ids[content_id] = None
     if session is not None:
         yield session
 
 
-def _splits(session: Session, moment: Moment) -> bool:
-    return moment.time_ms - session.ended_ms > GAP_MS or moment.time_ms - session.started_ms > MAX_SESSION_MS
+def moments_in(bucket: Bucket) -> list[Moment]:
+    """A bucket's moments in order; events without a fact are passive and no part of any session."""
+    return [Moment(time_ms, str(fact[0]), str(fact[1])) for time_ms, fact in bucket.timeline() if fact]
 
 
-def _take(session: Session, moment: Moment) -> None:
-    session.ended_ms = moment.time_ms
-    session.event_count += 1
-    session.activities.setdefault(moment.activity, Activity()).events += 1
-    if moment.content_id:
-        session.content_ids.setdefault(moment.content_id)
+def share_of(engaged_ms: int, all_engaged_ms: int, events: int, all_events: int) -> float:
+    """An activity's share of its session's engaged time, or of its events where there is none."""
+    return round(engaged_ms / all_engaged_ms if all_engaged_ms else events / all_events, 4)
 
 
 def session_id(app: str, customer_id: str, device_id: str, started_ms: int) -> str:

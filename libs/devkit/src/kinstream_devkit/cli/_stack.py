@@ -57,7 +57,11 @@ def running_stack(data_dir: Path) -> RunningStack:
 
     data = DataDir(data_dir)
     state = data.read_state()
-    settings = CoreSettings(name_prefix=state.name_prefix, aws_endpoint_url=state.endpoint_url)
+    settings = CoreSettings(
+        name_prefix=state.name_prefix,
+        aws_endpoint_url=state.endpoint_url,
+        ledger_retention_seconds=state.ledger_retention_seconds,
+    )
     return RunningStack(data, settings, state.url)
 
 

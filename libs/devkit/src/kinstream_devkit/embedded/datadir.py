@@ -48,6 +48,7 @@ class StackState:
     name_prefix: str
     ports: Mapping[str, int]
     children: Mapping[str, Process] = field(default_factory=dict)
+    ledger_retention_seconds: int = 35 * 86_400
 
 
 class DataDir:

@@ -192,6 +192,7 @@ class Stack:
                     name_prefix=settings.name_prefix,
                     ports={"http": ports.http, "emulator": ports.emulator, "redis": ports.redis},
                     children={name: Process.of(pid) for name, pid in pids.items()},
+                    ledger_retention_seconds=settings.ledger_retention_seconds,
                 )
             )
 

@@ -46,12 +46,11 @@ def customer_router(
         from_ms, to_ms = composition.parse_range(start, end)
         after = None if cursor is None else composition.decode_session_cursor(cursor)
         query = SessionQuery(caller.app, customer_id, from_ms, to_ms, limit, device_id, after)
-        asked_at_ms = now_ms()
-        page, more = await sessions.page(query, asked_at_ms)
+        page, more = await sessions.page(query, now_ms())
         return SessionsAnswer(
             sessions=[
                 composition.session_answer(
-                    caller.app, customer_id, found.device_id, found.session, asked_at_ms
+                    caller.app, customer_id, found.device_id, found.session, found.standing
                 )
                 for found in page
             ],

@@ -7,6 +7,7 @@ or is put aside with its reason. A unit that fails leaves the others of its grou
 import asyncio
 import logging
 import random
+import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,7 @@ MAX_AWAY_ATTEMPTS = 2
 MAX_QUEUED_MS = 14 * 86_400_000
 """SQS's longest retention of a message."""
 _SPLIT_AFTER = 3
+_COMPLAINTS_SECONDS = 10.0
 
 
 class TooManyWritesError(Exception):
@@ -35,6 +37,15 @@ class TooManyWritesError(Exception):
 
     def __init__(self) -> None:
         super().__init__("it needs more writes than a transaction of DynamoDB holds")
+
+
+class UnitError(Exception):
+    """A processor's function failed on this unit of the lot, and `reason` says how."""
+
+    def __init__(self, unit: "Unit", reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.unit = unit
+        self.reason = reason
 
 
 class Counted(NamedTuple):
@@ -125,6 +136,8 @@ class Group:
         self._committer = committer
         self._queue = queue
         self._jitter = jitter
+        self._bugs = 0
+        self._next_complaint = time.monotonic()
 
     async def run(self, messages: Sequence[Message]) -> Outcome:
         """Count the events of these messages. Messages that are not in `failed` may be deleted."""
@@ -142,10 +155,11 @@ class Group:
             except PermanentError as error:
                 await self._queue.put_aside(message.body, str(error))
                 continue
-            for event in filter(self._committer.processor.takes, chunk.events):
+            for event in chunk.events:
                 member = Counted(event, message)
                 try:
-                    found[self._committer.unit_key(chunk.app, event)].append(member)
+                    if self._committer.processor.takes(event):
+                        found[self._committer.unit_key(chunk.app, event)].append(member)
                 except PermanentError as error:
                     await self._put_aside(chunk.app, [member], error)
                 except Exception as error:  # noqa: BLE001 - a processor's bug must not fail its neighbours
@@ -153,24 +167,39 @@ class Group:
         return [Unit(*identity, members) for identity, members in found.items()]
 
     async def _settle(self, lot: Sequence[Unit], outcome: Outcome) -> None:
-        """Commit a lot; halve it when it conflicts or fails, until what fails stands alone."""
+        """Commit a lot; part it when it conflicts or fails, until what fails stands alone."""
         try:
             await self._attempt(lot, outcome)
-        except (PermanentError, TooManyWritesError) as error:
-            if len(lot) == len(lot[0].members) == 1:
-                await self._put_aside(lot[0].app, lot[0].members, error)
-            else:
-                await self._settle_halves(lot, outcome)
+        except UnitError as error:
+            # Known before anything was asked of DynamoDB: the others go on together.
+            rest = [unit for unit in lot if unit is not error.unit]
+            if rest:
+                await self._settle(rest, outcome)
+            await self._part([error.unit], error.reason, outcome)
         except RetryableError as error:
             for unit in lot:
                 outcome.fail(unit, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - of whatever kind: what brings it out must stand alone
+            await self._part(lot, error, outcome)
+
+    async def _part(self, lot: Sequence[Unit], error: Exception, outcome: Outcome) -> None:
+        """Settle the halves of what failed; an event that fails by itself is given up or comes again."""
+        if len(lot) > 1 or len(lot[0].members) > 1:
+            await self._settle_halves(lot, outcome)
+        elif isinstance(error, PermanentError | TooManyWritesError):
+            await self._put_aside(lot[0].app, lot[0].members, error)
+        else:
             # A bug in a processor: the event that brings it out comes again until the queue gives it up.
-            if len(lot) == len(lot[0].members) == 1:
-                log.exception("unit failed", extra={"processor": self._committer.processor.name})
-                outcome.fail(lot[0], error)
-            else:
-                await self._settle_halves(lot, outcome)
+            self._complain(error)
+            outcome.fail(lot[0], error)
+
+    def _complain(self, error: Exception) -> None:
+        """Log a bug, now and then: one that every event brings out must not take the others' time."""
+        self._bugs += 1
+        if time.monotonic() >= self._next_complaint:
+            extra = {"processor": self._committer.processor.name, "times": self._bugs}
+            log.error("unit failed", exc_info=error, extra=extra)
+            self._bugs, self._next_complaint = 0, time.monotonic() + _COMPLAINTS_SECONDS
 
     async def _settle_halves(self, lot: Sequence[Unit], outcome: Outcome) -> None:
         for part in _halves(lot):

@@ -5,7 +5,7 @@ the pending index until they are marked, whoever died in between.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -43,17 +43,24 @@ class Outbox:
         before_ms = self._now_ms() - SETTLING_MS
         sent = 0
         for shard in range(keys.PENDING_SHARDS):
-            pages = self._dynamodb.get_paginator("query").paginate(
-                TableName=self._table,
-                IndexName=INDEX_PENDING,
-                KeyConditionExpression="pending_shard = :shard AND created_at_ms < :before",
-                ExpressionAttributeValues=to_item({":shard": str(shard), ":before": before_ms}),
-            )
-            async for page in pages:
-                for item in page["Items"]:
-                    row = from_item(item)
-                    sent += await self._send((row["pk"], row["sk"]))
+            async for row in self._pending(str(shard), before_ms):
+                sent += await self._send((row["pk"], row["sk"]))
         return sent
+
+    async def _pending(self, shard: str, before_ms: int) -> AsyncIterator[dict[str, Any]]:
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": INDEX_PENDING,
+            "KeyConditionExpression": "pending_shard = :shard AND created_at_ms < :before",
+            "ExpressionAttributeValues": to_item({":shard": shard, ":before": before_ms}),
+        }
+        while True:
+            page = await self._dynamodb.query(**query)
+            for item in page["Items"]:
+                yield from_item(item)
+            if "LastEvaluatedKey" not in page:
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     async def _send(self, key: Key) -> bool:
         """Send a row as it stands now, which the index may not know yet; False where that failed."""

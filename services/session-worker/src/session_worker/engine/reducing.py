@@ -1,12 +1,13 @@
 """Commits units of reducers: ledger buckets with the merged effects of their new events."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from kinstream.events import Event
 from kinstream.keys import Key
 from kinstream.ledger_format import Bucket, bucket_start_ms, entry_of, partition_key, sort_key
 from session_worker.effects import Effect, Score
-from session_worker.engine.groups import Committer, Outcome, TooManyWritesError, Unit
+from session_worker.engine.groups import Committer, Outcome, TooManyWritesError, Unit, UnitError
 from session_worker.engine.transaction import MAX_ITEMS, Transaction
 from session_worker.processor import LedgerKey, Reducer
 
@@ -30,15 +31,15 @@ class ReducingCommitter(Committer[Reducer]):
     async def commit(self, units: Sequence[Unit], outcome: Outcome) -> None:
         addresses = [self._address(unit) for unit in units]
         stored = await self._store.buckets(addresses)
-        transaction = Transaction(self._store.tables, self._options.slot, self._options.now_ms())
+        now_ms = self._options.now_ms()
+        transaction = Transaction(self._store.tables, self._options.slot, now_ms)
         scores: list[tuple[str, Score]] = []
         counted = 0
         for address, unit in zip(addresses, units, strict=True):
-            bucket, new = self._unite(stored[address], unit)
+            bucket, new, effects = self._decide(stored[address], unit, now_ms)
             if not new:
                 continue
             counted += len(new)
-            effects = list[Effect](self.processor.effects(unit.app, unit.key, new))
             transaction.put_bucket(address, bucket, self._expires_at(bucket))
             transaction.add(unit.app, effects)
             scores += [(unit.app, effect) for effect in effects if isinstance(effect, Score)]
@@ -50,9 +51,21 @@ class ReducingCommitter(Committer[Reducer]):
         outcome.counted += counted
         outcome.duplicates += sum(len(unit.members) for unit in units) - counted
 
+    def _decide(self, stored: Bucket, unit: Unit, now_ms: int) -> tuple[Bucket, list[Event], list[Effect]]:
+        """The bucket as it is to be, its new events, and what they come to."""
+        try:
+            bucket, new = self._unite(stored, unit)
+            if not new:
+                return bucket, new, []
+            effects = list[Effect](self.processor.effects(unit.app, unit.key, new))
+            bucket.due_at_ms = self.processor.due_at_ms(bucket, new, now_ms)
+        except Exception as error:
+            raise UnitError(unit, error) from error
+        return bucket, new, effects
+
     def _unite(self, stored: Bucket, unit: Unit) -> tuple[Bucket, list[Event]]:
         """The stored bucket with the unit's events in it, and those that were not there before."""
-        bucket = Bucket(stored.start_ms, dict(stored.facts), stored.version, stored.state)
+        bucket = replace(stored, facts=dict(stored.facts))
         new = [
             event
             for event, _ in unit.members

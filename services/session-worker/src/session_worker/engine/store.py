@@ -272,7 +272,9 @@ def _bucket(key: Key, item: Item | None) -> Bucket:
 def _bucket_of(values: Mapping[str, Any]) -> Bucket:
     start_ms = split_sort_key(values["sk"])[1]
     state = values.get("state", b"")
-    return decode_bucket(start_ms, values["entries"], values["facts"], values["version"], state)
+    bucket = decode_bucket(start_ms, values["entries"], values["facts"], values["version"], state)
+    bucket.due_at_ms = values.get("due_at_ms", 0)
+    return bucket
 
 
 def _switch(key: Key, item: Item | None) -> Switch:

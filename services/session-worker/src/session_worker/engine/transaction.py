@@ -160,6 +160,8 @@ class Transaction:
         values = {"entries": entries, "facts": facts, "expires_at": expires_at}
         if bucket.state:
             values["state"] = bucket.state
+        if bucket.due_at_ms:
+            values |= {"due_shard": keys.ledger_due_shard_of(key[0]), "due_at_ms": bucket.due_at_ms}
         return _versioned_put(self._tables.ledger, key, values, bucket.version)
 
     def _head_put(self, key: Key, state: bytes, version: int, expires_at: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ A processor that must not share a process with others runs as a service of its o
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 RECEIVE_WAIT_SECONDS = 3
 PAUSE_AFTER_FAILURE_SECONDS = 5.0
+TRUSTED_DELIVERIES = 4
+"""A third of what a queue gives a message, unless its processor says otherwise."""
 _PAUSE_AFTER_ERROR_SECONDS = 1.0
 _AWAY = (BotoCoreError, ClientError, OSError, RetryableError)
 
@@ -51,16 +54,32 @@ class Consumer(ABC):
 class GroupConsumer(Consumer):
     """Counts groups of a stateful processor."""
 
-    def __init__(self, name: str, queue: SqsQueue, group: Group, outbox: Outbox, scores: Scores) -> None:
+    def __init__(
+        self,
+        name: str,
+        queue: SqsQueue,
+        group: Group,
+        outbox: Outbox,
+        scores: Scores,
+        *,
+        trusted_deliveries: int = TRUSTED_DELIVERIES,
+    ) -> None:
         super().__init__(name, queue)
+        self._trusted_deliveries = trusted_deliveries
         self._group = group
         self._outbox = outbox
         self._scores = scores
 
     async def step(self, stop: asyncio.Event) -> None:
         messages = await self._queue.receive(RECEIVE_WAIT_SECONDS)
-        if not messages:
-            return
+        groups = suspects_apart(messages, self._trusted_deliveries)
+        done = [await self._count(together) for together in groups]
+        if messages and not any(done):
+            # Nothing goes through: taking more would only wear out the messages' deliveries.
+            await _pause(stop, PAUSE_AFTER_FAILURE_SECONDS)
+
+    async def _count(self, messages: Sequence[Message]) -> bool:
+        """Whether any of them is done with."""
         outcome = await self._group.run(messages)
         self._scores.add(outcome.scores)
         await self._outbox.send(outcome.announcements)
@@ -70,9 +89,19 @@ class GroupConsumer(Consumer):
         for message in messages:
             if message.id in outcome.failed:
                 await self._queue.give_back([message], retry_delay_seconds(message.receive_count))
-        if not done:
-            # Nothing goes through: taking more would only wear out the messages' deliveries.
-            await _pause(stop, PAUSE_AFTER_FAILURE_SECONDS)
+        return bool(done)
+
+
+def suspects_apart(messages: Sequence[Message], trusted_deliveries: int) -> list[list[Message]]:
+    """What to count together: all but those that came back so often that one may be what ends workers.
+
+    Each of these is alone, in an order that is another one every time, so that it takes no neighbour along
+    to the dead-letter queue.
+    """
+    trusted = [message for message in messages if message.receive_count <= trusted_deliveries]
+    suspects = [[message] for message in messages if message.receive_count > trusted_deliveries]
+    random.shuffle(suspects)
+    return [trusted, *suspects] if trusted else suspects
 
 
 class SinkConsumer(Consumer):

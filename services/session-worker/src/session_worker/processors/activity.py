@@ -8,7 +8,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kinstream.events import PASSIVE_TYPES, ActivityData, Event
-from kinstream.ledger_format import Fact
+from kinstream.ledger_format import Bucket, Fact
+from kinstream.views import closing
 from session_worker.effects import Effect, Increment, Threshold
 from session_worker.processor import LedgerKey, Reducer
 
@@ -23,6 +24,8 @@ class ActivitySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KINSTREAM_ACTIVITY_", frozen=True)
 
     training_threshold_events: int = Field(100, ge=1)
+    lateness_seconds: int = Field(900, ge=0, le=86_400)
+    """How much later than its session an event may come before the session is called closed."""
 
 
 class Activity(Reducer):
@@ -44,7 +47,9 @@ class Activity(Reducer):
     }
 
     def __init__(self) -> None:
-        self._threshold = Threshold("events_since_training", ActivitySettings().training_threshold_events)
+        settings = ActivitySettings()
+        self._threshold = Threshold("events_since_training", settings.training_threshold_events)
+        self.lateness_ms = settings.lateness_seconds * 1000
 
     def key(self, event: Event) -> LedgerKey:
         return LedgerKey((event.customer_id,), (event.device_id,))
@@ -55,6 +60,13 @@ class Activity(Reducer):
             return ()
         data = _decode(event.data)
         return _name(data.activity) or event.type, _name(data.content_id)
+
+    def due_at_ms(self, bucket: Bucket, new: Sequence[Event], now_ms: int) -> int:
+        """When sessions that end in the bucket may be over. Passive events change none."""
+        times_ms = [event.occurred_at_ms for event in new if event.type not in PASSIVE_TYPES]
+        if not times_ms:
+            return bucket.due_at_ms
+        return closing.due_at_ms(bucket.due_at_ms, max(times_ms), now_ms, self.lateness_ms)
 
     def effects(self, app: str, key: LedgerKey, new: Sequence[Event]) -> Iterator[Effect]:
         (customer_id,) = key.partition

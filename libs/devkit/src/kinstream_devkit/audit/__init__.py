@@ -1,0 +1,1 @@
+"""Holds what is served against what the archive says: `kinstream audit`."""

@@ -1,0 +1,1 @@
+"""Merges the archive's small files, by itself, beside the archive processor."""
