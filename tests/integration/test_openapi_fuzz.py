@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI page, with data that fits it and data that does not: it answers as it says."""
+"""Every operation of the OpenAPI page, with data that fits it and with other: it answers as described."""
 
 import pytest
 import requests

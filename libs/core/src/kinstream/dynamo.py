@@ -1,9 +1,13 @@
 """Plain Python values to and from DynamoDB's typed attributes, without boto3's Decimal detour."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 Item = dict[str, dict[str, Any]]
+
+_SMALLEST = 1e-130
+"""Of the positive numbers that DynamoDB holds. It refuses an item with a smaller one, which becomes this."""
 
 
 def attribute(value: Any) -> dict[str, Any]:
@@ -18,7 +22,7 @@ def attribute(value: Any) -> dict[str, Any]:
         case int():
             return {"N": str(value)}
         case float():
-            return {"N": repr(value)}
+            return {"N": repr(math.copysign(_SMALLEST, value) if 0 < abs(value) < _SMALLEST else value)}
         case bytes():
             return {"B": value}
         case set() | frozenset():

@@ -4,7 +4,8 @@ import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 
-from benchmarks.open_load import Manner, OpenLoop, summary
+from benchmarks.open_load import summary
+from benchmarks.open_loop import Manner, OpenLoop
 from benchmarks.schedule import Schedule
 
 TAKEN = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"
