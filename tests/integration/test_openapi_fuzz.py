@@ -70,3 +70,11 @@ def test_every_operation_answers_as_its_page_says(service, app, kind, mode):
     silent = {label for label, count in sent.items() if count == 0}
     assert mode is GenerationMode.NEGATIVE or not silent
     assert silent <= {"GET /healthz", "GET /readyz", "GET /metrics"}
+
+
+def test_a_number_too_small_for_the_tables_is_kept_as_the_smallest(app):
+    place = {"name": "Home", "latitude": -7e-232, "longitude": 0.0, "radius_m": 5e-324}
+    address = "/v1/customers/fam-42/places/home"
+    assert app.reader.put(address, json=place).status_code == 200
+    kept = app.reader.get(address).json()
+    assert (kept["latitude"], kept["longitude"], kept["radius_m"]) == (-1e-130, 0, 1e-130)

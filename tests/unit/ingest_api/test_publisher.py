@@ -213,3 +213,39 @@ async def test_an_app_that_fills_its_share_is_refused_and_others_are_not():
     await asyncio.gather(noisy, quiet)
     one.require_room("noisy")
     assert (one.events_waiting, one.bytes_waiting) == (0, 0)
+
+
+async def test_while_sns_is_away_nobody_waits_for_more_than_one_call():
+    topic = Topic()
+    topic.open.clear()
+    topic.away = True
+    one = publisher(topic, in_flight=1)
+    first = asyncio.create_task(one.publish("a", parts("1"), set()))
+    await topic.called.wait()
+    queued = [asyncio.create_task(one.publish("a", parts(f"q-{n}"), set())) for n in range(250)]
+    await asyncio.sleep(0.01)
+    topic.open.set()
+    results = await asyncio.gather(first, *queued, return_exceptions=True)
+    assert all(isinstance(result, ApiError) and result.status == 503 for result in results)
+    assert len(topic.batches) == 1
+    assert one.events_waiting == 0
+
+
+async def test_one_request_finds_out_that_sns_is_back():
+    topic = Topic()
+    topic.away = True
+    one = publisher(topic)
+    with pytest.raises(ApiError):
+        await one.publish("a", parts("1"), set())
+    topic.open.clear()
+    topic.called.clear()
+    probe = asyncio.create_task(one.publish("a", parts("2"), set()))
+    await topic.called.wait()
+    with pytest.raises(ApiError) as refusal:
+        one.require_room("b")
+    assert (refusal.value.code, refusal.value.headers["Retry-After"]) == ("unavailable", "2")
+    topic.away = False
+    topic.open.set()
+    await probe
+    one.require_room("b")
+    await one.publish("b", parts("3"), set())

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 
@@ -97,6 +98,7 @@ class Publisher:
         self._ready: dict[str, deque[_Sealed]] = {}
         self._ready_count = 0
         self._held: Counter[str] = Counter()
+        self._is_away = False
         self._events = 0
         self._bytes = 0
         self._due = False
@@ -114,13 +116,19 @@ class Publisher:
         return self._bytes
 
     def require_room(self, app: str) -> None:
-        """Raise 503 while the backlog is over its bound, or the app holds more than its share of it."""
+        """Raise 503 while the backlog is over its bound, or the app holds more than its share of it.
+
+        And while SNS is away: then one call at a time finds out whether it is back, and nobody waits for it
+        but those whose events are in that call.
+        """
         if (
             self._events >= self._bounds.backlog_events
             or self._bytes >= self._bounds.backlog_bytes
             or self._held[app] >= self._bounds.backlog_events * _SHARE
         ):
             raise unavailable("more events wait here than may; send these again", code="overloaded")
+        if self._is_away and self._sending:
+            raise unavailable("events cannot be stored now; send these again")
 
     async def publish(self, app: str, parts: Sequence[Part], types: set[str]) -> None:
         """Return once all the events are confirmed; 503 where they are not, and sending again is safe."""
@@ -207,13 +215,26 @@ class Publisher:
         failed = set(range(len(batch)))
         try:
             failed = await self._send([message for _, message in batch])
+            self._is_away = False
         except RetryableError as error:
             log.warning("events not published", extra={"reason": str(error), "messages": len(batch)})
+            self._is_away = True
+            self._give_up_waiting()
         finally:
             self._metrics.publish_seconds.observe(time.perf_counter() - started)
             self._metrics.publish_failures.inc(len(failed))
+            # Over before anybody is told: who sends again at once must not find it under way.
+            self._sending.discard(cast(asyncio.Task[None], asyncio.current_task()))
             for position, (chunk, _) in enumerate(batch):
                 self._settle(chunk, position not in failed)
+
+    def _give_up_waiting(self) -> None:
+        """Tell whoever waits for a call that has not begun: each would take as long to fail as this one."""
+        for chunk in list(self._open.values()):
+            self._close(chunk)
+        while self._ready:
+            for chunk, _ in self._next_batch():
+                self._settle(chunk, confirmed=False)
 
     def _settle(self, chunk: _Chunk, confirmed: bool) -> None:
         self._held[chunk.app] -= chunk.count
