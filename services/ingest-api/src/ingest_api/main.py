@@ -183,6 +183,8 @@ def main() -> None:
     """Run the service."""
     settings = read_settings(IngestSettings, "ingest-api")
     configure_logging("ingest-api", settings.log_level)
+    # uvicorn warns of every request that is no HTTP: as many lines as anybody likes to send.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # What lives for as long as the process need not be looked through for garbage again and again.
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)

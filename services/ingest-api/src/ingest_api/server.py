@@ -25,6 +25,7 @@ MAX_HEAD_BYTES = 64 * 1024
 """Of a head, beside what is read at once with its beginning or its end."""
 _MAX_REST_BYTES = 2 * 1024 * 1024
 """Of all that follows a head: a body, and as much again of what stands between its pieces and behind it."""
+_MAX_HEADERS = 1_000
 KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers keep an idle connection: else one would send on what is just being closed."""
 FAREWELL_SECONDS = 1.0
@@ -132,9 +133,13 @@ class _Http(HttpToolsProtocol):
             self._bytes = 0
             return
         self._bytes += len(data)
-        if self._bytes > (_MAX_REST_BYTES if is_in_body else MAX_HEAD_BYTES):
+        if self._bytes > (_MAX_REST_BYTES if is_in_body else MAX_HEAD_BYTES) or self._has_many_headers():
             message = f"the head of the request is over {MAX_HEAD_BYTES:,} bytes"
             self._refuse(ApiError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", message))
+
+    def _has_many_headers(self) -> bool:
+        # Short ones take twenty times their bytes, and those behind a body have all of its bytes.
+        return self.cycle is not None and len(self.headers) > _MAX_HEADERS
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be read as HTTP is refused in the form of all errors."""
