@@ -15,7 +15,7 @@ PASSIVE_TYPES = frozenset({LOCATION_UPDATED})
 
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=128)]
-EventType = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$")]
+EventType = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$(?!\n)")]
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """An instant, read from RFC 3339 with an offset."""

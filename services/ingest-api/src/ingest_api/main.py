@@ -135,6 +135,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             access_log=access_log,
             retention_seconds=settings.ledger_retention_seconds,
             body_timeout_seconds=settings.body_timeout_seconds,
+            max_receiving_bytes=settings.backlog_max_bytes,
             dialects=[Segment(), Snowplow(), PostHog(), CloudEvents()],
         )
         trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from ingest_api.errors import ApiError
+from ingest_api.errors import ApiError, unavailable
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head, beside what is read at once with its beginning or its end."""
@@ -31,6 +31,8 @@ KEEP_ALIVE_SECONDS = 75
 FAREWELL_SECONDS = 1.0
 """How long an idle connection is kept at the end."""
 _LINGER_SECONDS = 2.0
+_UNFINISHED_SECONDS = 3.0
+"""How long a body may still take at the end: well within the grace, after which nothing is answered."""
 
 
 class _State(ServerState):
@@ -158,6 +160,12 @@ class _Http(HttpToolsProtocol):
             self.loop.call_later(FAREWELL_SECONDS, self._say_farewell)
         else:
             self.cycle.keep_alive = False
+            if self.cycle.more_body:
+                self.loop.call_later(_UNFINISHED_SECONDS, self._give_up_body)
+
+    def _give_up_body(self) -> None:
+        if not self._is_idle() and self.cycle.more_body:
+            self._refuse(unavailable("stopping; send the same request to another instance", code="not_ready"))
 
     def _say_farewell(self) -> None:
         if not self._is_idle() or self._is_deaf:
@@ -181,8 +189,9 @@ class _Http(HttpToolsProtocol):
             return
         if self.cycle is None or not (self.cycle.response_complete and self.cycle.more_body):
             body = msgspec.json.encode(error.body)
-            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            self.transport.write(STATUS_LINE[error.status] + head % len(body) + body)
+            told = {"content-type": "application/json", "content-length": len(body), "connection": "close"}
+            head = "".join(f"{name}: {value}\r\n" for name, value in {**told, **error.headers}.items())
+            self.transport.write(STATUS_LINE[error.status] + head.encode() + b"\r\n" + body)
         self._linger()
 
     def _linger(self) -> None:
