@@ -42,9 +42,9 @@ async def test_a_body_that_never_ends_is_given_up_whether_or_not_it_began(begun)
     messages = [{"type": "http.request", "body": b"[", "more_body": True}] if begun else []
 
     async def receive() -> Any:
-        if messages:
-            return messages.pop()
-        await asyncio.Event().wait()
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
 
     with pytest.raises(ApiError) as refusal:
         await read_body({}, receive, 0.01)

@@ -24,6 +24,8 @@ _lenient = json.JSONDecoder(parse_int=str, parse_float=str, strict=False)
 
 _TOKEN = re.compile(r'(?s)"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[][{}]')
 """A string, to its end or that of the text, or a bracket."""
+_MAX_DEEP_EVENTS = 32
+"""No client makes them by mistake, and each costs a hundred times what an ordinary one does."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _ENVELOPE_START = re.compile(r'\{\s*"events"\s*:\s*(?=\[)')
 
@@ -124,10 +126,14 @@ def _scan_array(text: str, start: int) -> tuple[list[bytes], int]:
     at = _skip_space(text, start + 1)
     if text[at : at + 1] == "]":
         return elements, at + 1
+    deep_left = _MAX_DEEP_EVENTS
     while True:
         try:
             _, end = _lenient.raw_decode(text, at)
-        except RecursionError:
+        except RecursionError as error:
+            deep_left -= 1
+            if deep_left < 0:
+                raise _no_json(f"more than {_MAX_DEEP_EVENTS} events in it are nested too deep") from error
             end = end_of_nested(text, at)
         except ValueError as error:
             raise _no_json(str(error)) from error
