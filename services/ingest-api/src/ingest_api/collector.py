@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 NATIVE_PATH = "/v1/events"
 _ACCEPTED = b'{"accepted":%d,"rejected":[]}'
 
+_LARGE_BYTES = 64 * 1024
+
 Handler = Callable[[Scope, Receive], Awaitable[tuple[Answer, int]]]
 """Gives the answer to a request whose events are durable, and how many they were."""
 
@@ -113,7 +115,8 @@ class Collector:
         body = await self._read(headers, receive)
         rules = await self._rules_of(caller)
         received_at_ms = now_ms()
-        admission = admit(body, received_at_ms, self._retention_ms, rules)
+        judge = partial(admit, body, received_at_ms, self._retention_ms, rules)
+        admission = await _judged(judge, body, rules)
         await self._store(caller, rules, received_at_ms, admission, body)
         if not admission.rejected:
             return Answer(202, _ACCEPTED % admission.accepted), admission.accepted
@@ -142,7 +145,8 @@ class Collector:
             authorization = b"Bearer " + reading.key.encode()
         caller = await self._identify(authorization)
         rules = await self._rules_of(caller)
-        admission = admit_items(reading.items, incoming.received_at_ms, self._retention_ms, rules)
+        judge = partial(admit_items, reading.items, incoming.received_at_ms, self._retention_ms, rules)
+        admission = await _judged(judge, body, rules)
         await self._store(caller, rules, incoming.received_at_ms, admission, body or incoming.query)
         outcome = Outcome(admission.accepted, admission.rejected)
         return dialect.answer(incoming, reading, outcome), admission.count
@@ -199,6 +203,13 @@ class Collector:
         self._metrics.refused.labels(error.code).inc()
         headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         return Answer(error.status, msgspec.json.encode(error.body)), headers
+
+
+async def _judged(judge: Callable[[], Admission], body: bytes, rules: Rules | None) -> Admission:
+    if rules and rules.concern_events and len(body) > _LARGE_BYTES:
+        # A large body under privacy switches and schemas may take long enough to hold up everybody else.
+        return await asyncio.to_thread(judge)
+    return judge()
 
 
 @lru_cache(maxsize=1024)
