@@ -14,10 +14,10 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-.PHONY: help setup demo up test check format lock bench clean
+.PHONY: help setup demo demo-backpressure up test check format lock bench bench-ingest clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with everything in it
 
@@ -30,6 +30,9 @@ $(STAMP): constraints.txt $(PROJECTS)
 
 demo: setup ## send real data through the whole path and compare every result
 	@$(BIN)/kinstream demo $(ARGS)
+
+demo-backpressure: setup ## cut SNS off for 30 s under load: what clients see, and that nothing is lost
+	@$(BIN)/python -m benchmarks.backpressure $(ARGS)
 
 up: setup ## run the embedded stack in the foreground
 	@$(BIN)/kinstream up $(ARGS)
@@ -55,6 +58,9 @@ lock: setup ## renew constraints.txt from the pyproject files
 
 bench: setup ## measure every number of the README against its peer
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-ingest: setup ## every number of ingest-api, with load, memory and an emulator: 15 minutes
+	@$(BIN)/python -m benchmarks ingest $(ARGS)
 
 clean: ## remove what make and the stack left behind
 	rm -rf $(VENV) .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -23,6 +23,7 @@ MODULES = {
     "ingest-p99": "ingest_p99",
     "ingest-memory": "ingest_memory",
     "ingest-emulator": "ingest_emulator",
+    "fairness": "fairness",
     "worker": "worker",
     "write-units": "write_units",
     "video": "video",

@@ -22,7 +22,8 @@ from rich.console import Console
 from benchmarks import collectors
 from benchmarks.bodies import write_bodies
 from benchmarks.collectors import Side
-from benchmarks.open_load import Manner, OpenLoop, requests_of
+from benchmarks.open_load import requests_of
+from benchmarks.open_loop import Manner, OpenLoop
 from benchmarks.outage import Outage, Verdict, overdue_until, verdicts
 from benchmarks.runner import MissingError
 from benchmarks.schedule import Schedule
@@ -35,7 +36,7 @@ _EXAMPLES = """examples:
 _DRAIN_SECONDS = 60.0
 _BACKLOG = "kinstream_backlog_events "
 _COLUMNS = ("sent", "2xx", "refused", "Retry-After", "no answer")
-"""As the fields of `open_load.Second`."""
+"""As the fields of `open_loop.Second`."""
 _LINE = "{:>4} {:<4} {:>7} {:>7} {:>7} {:>11} {:>9} {:>8} {:>5}"
 
 

@@ -78,7 +78,7 @@ def measure(bench: Bench, _: str) -> Result:
         reached <= _MOST,
         [
             f"p99 of {_QUIET_PER_SECOND} one-event requests/s, none refused; beside it {offered:,.0f}"
-            f" events/s, {taken:,.0f} of them taken (limit {LIMIT_PER_SECOND:,}, burst {BURST:,}), the rest 429;"
+            f" events/s, {taken:,.0f} taken (limit {LIMIT_PER_SECOND:,}, burst {BURST:,}), others 429;"
             f" ratio {spread(readings['beside'], readings['alone'])}"
         ],
         {"ratio": reached, "p99_ms_alone": median(readings["alone"]), "noisy_events_per_second": offered},

@@ -7,7 +7,7 @@ import psutil
 
 from benchmarks import collectors
 from benchmarks.bodies import write_bodies
-from benchmarks.ingest_p99 import most_per_second
+from benchmarks.ingest_p99 import most_in_a_closed_loop
 from benchmarks.loading import open_loop
 from benchmarks.runner import Bench, MissingError, Result
 from benchmarks.schedule import growth_bytes
@@ -24,7 +24,7 @@ def measure(bench: Bench, name: str) -> Result:
     plain = write_bodies(bench.folder / f"{name}-plain.ndjson", _SIZES)
     with collectors.ours(bench.folder) as side:
         bench.say("the most in a closed loop")
-        pace = most_per_second(side, plain, bench.pick(3_000, 8_000)) / 2
+        pace = most_in_a_closed_loop(side, plain, bench.pick(3_000, 8_000)).per_second / 2
         bench.say(f"{seconds} s at {pace:,.0f} requests/s")
         with _Watch(side.process) as watch:
             told = open_loop(side, bodies, pace, seconds, ["--size", max(_SIZES)])

@@ -68,4 +68,4 @@ def overdue_until(due: Mapping[int, float], delays: Mapping[int, float], mended:
     Both mappings are by number of the request: when it was due, and how long after that it succeeded.
     """
     done = (at + delays[number] for number, at in due.items() if at < mended and number in delays)
-    return max(done, default=mended)
+    return max([mended, *done])

@@ -21,7 +21,7 @@ DEFAULT = (
 GROUPS = {
     "ingest": (
         *("ingest-50", "ingest-1", "ingest-fastapi"),
-        *("ingest-p99", "ingest-memory", "ingest-emulator"),
+        *("ingest-p99", "ingest-memory", "ingest-emulator", "fairness"),
     ),
 }
 """Names that stand for several rows."""
@@ -52,6 +52,11 @@ TARGETS = {
         "ingest before a real SNS and SQS emulator: events lost at 5,000 events/s for 60 s",
         "what was sent: all acknowledged, all in a processor's queue",
         "none",
+    ),
+    "fairness": Target(
+        "ingest: p99 of a quiet app beside one at ten times its limit",
+        "the same app alone",
+        "at most 2x",
     ),
     "worker": Target(
         "session-worker: CPU an event, message to commit",

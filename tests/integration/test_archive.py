@@ -134,3 +134,23 @@ def test_a_worker_killed_between_buffer_and_upload_loses_nothing(settings: CoreS
     with deployment.worker(linger_seconds=1):
         eventually(lambda: deployment.left() == 0, "the next worker has archived everything")
     assert set(deployment.archived()) == sent
+
+
+"""Once main.py runs compaction: append this to tests/integration/test_archive.py."""
+
+
+def test_a_running_worker_merges_the_small_files_of_its_archive_by_itself(settings, tmp_path, monkeypatch):
+    provision(settings, processor_queues())
+    monkeypatch.setenv("KINSTREAM_COMPACTION_INTERVAL_SECONDS", "0.5")
+    monkeypatch.setenv("KINSTREAM_COMPACTION_SETTLE_SECONDS", "0")
+    monkeypatch.setenv("KINSTREAM_COMPACTION_GRACE_SECONDS", "1")
+    deployment = Deployment(settings, tmp_path)
+    with deployment.worker(linger_seconds=0.1):
+        sent = {
+            event_id
+            for number in range(10)
+            for event_id in deployment.send(f"{number}-", messages=1)
+            if eventually(lambda: deployment.left() == 0, "the worker has archived them") is None
+        }
+        eventually(lambda: 0 < len(deployment.files()) < 8, "the worker has merged them")
+        eventually(lambda: sorted(deployment.archived()) == sorted(sent), "and deleted the old files")

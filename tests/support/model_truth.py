@@ -1,10 +1,10 @@
-"""What the model's world shows of an app, and what the plain reference says it must be: equal, or a bug."""
+"""What tables show of an app, and what the plain reference says they must: equal, or a bug."""
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from kinstream.events import parse_time_ms
 from kinstream.ledger_format import Bucket, decode_bucket, split_key, split_sort_key
@@ -19,22 +19,29 @@ from tests.support.model import World
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def compare(world: World, app: str, events: Sequence[Event], places: Sequence[Place]) -> None:
+class Tables(Protocol):
+    """Tables in memory or not."""
+
+    def rows(self, table: str) -> Iterable[dict[str, Any]]:
+        """All items of a table, by its short name."""
+
+
+def compare(tables: Tables, app: str, events: Sequence[Event], places: Sequence[Place]) -> None:
     """Everything that is served of an app, against the reference over the set of its accepted events."""
     truth = truth_of(events)
     sound = truth_of(event for event in events if "content_id" not in event["data"] or _is_sound(event))
-    assert customers_shown(world, app) == {
+    assert customers_shown(tables, app) == {
         customer: {"events": sum(types.values()), **{f"type:{kind}": n for kind, n in types.items()}}
         for customer, types in truth.by_type.items()
     }
-    assert sessions_shown(world, app) == _sessions_meant(truth.sessions)
-    assert contents_shown(world, app) == {
+    assert sessions_shown(tables, app) == _sessions_meant(truth.sessions)
+    assert contents_shown(tables, app) == {
         content_id: (content.likes, content.views, {register_of(viewer) for viewer in content.viewers})
         for content_id, content in sound.contents.items()
         if content.likes or content.views
     }
     fixes = [event for event in events if event["type"] != "location.updated" or "person_id" in event["data"]]
-    assert alerts_shown(world, app) == {
+    assert alerts_shown(tables, app) == {
         customer: sorted(
             (
                 alert.person_id,
@@ -111,19 +118,19 @@ def _of_topic(world: World, topic: str) -> list[dict[str, Any]]:
     return [request for request in world.sns.published if request["TopicArn"] == arn]
 
 
-def customers_shown(world: World, app: str) -> dict[str, dict[str, int]]:
+def customers_shown(tables: Tables, app: str) -> dict[str, dict[str, int]]:
     """The counters of each customer."""
     return {
         row["customer_id"]: {k: v for k, v in row.items() if k == "events" or k.startswith("type:")}
-        for row in world.rows(TABLE_COUNTERS)
+        for row in tables.rows(TABLE_COUNTERS)
         if "customer_id" in row and row["app"] == app
     }
 
 
-def contents_shown(world: World, app: str) -> dict[str, tuple[int, int, set[int]]]:
+def contents_shown(tables: Tables, app: str) -> dict[str, tuple[int, int, set[int]]]:
     """(likes, views, registers of the viewers) of each content that has any."""
     shown: dict[str, tuple[int, int, set[int]]] = {}
-    for row in world.rows(TABLE_COUNTERS):
+    for row in tables.rows(TABLE_COUNTERS):
         of_app, kind, *names = split_key(row["pk"])
         if (of_app, kind) == (app, "content"):
             likes, views, viewers = shown.get(names[0], (0, 0, set()))
@@ -135,10 +142,10 @@ def contents_shown(world: World, app: str) -> dict[str, tuple[int, int, set[int]
     return {content_id: found for content_id, found in shown.items() if found[0] or found[1]}
 
 
-def alerts_shown(world: World, app: str) -> dict[str, list[tuple[Any, ...]]]:
+def alerts_shown(tables: Tables, app: str) -> dict[str, list[tuple[Any, ...]]]:
     """The alerts that stand, of each customer."""
     shown: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for row in world.rows(TABLE_RECORDS):
+    for row in tables.rows(TABLE_RECORDS):
         if "alert_id" not in row or row["withdrawn_at_ms"] is not None:
             continue
         of_app, _, customer_id = split_key(row["pk"])
@@ -148,10 +155,10 @@ def alerts_shown(world: World, app: str) -> dict[str, list[tuple[Any, ...]]]:
     return {customer: sorted(alerts) for customer, alerts in shown.items()}
 
 
-def sessions_shown(world: World, app: str) -> dict[str, list[tuple[Any, ...]]]:
+def sessions_shown(tables: Tables, app: str) -> dict[str, list[tuple[Any, ...]]]:
     """The sessions of each customer, as a view over the buckets that are stored."""
     buckets: dict[tuple[str, str], list[Bucket]] = defaultdict(list)
-    for row in world.rows(TABLE_LEDGER):
+    for row in tables.rows(TABLE_LEDGER):
         of_app, processor, *names = split_key(row["pk"])
         if (of_app, processor) == (app, "activity") and "entries" in row:
             (device_id,), start_ms = split_sort_key(row["sk"])

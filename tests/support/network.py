@@ -176,7 +176,7 @@ class _Wire:
         self._seconds = 0.0
         self._open = asyncio.Event()
         self._server: asyncio.Server | None = None
-        self._served: set[asyncio.Task[None]] = set()
+        self._served: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def change(self, trouble: Trouble, seconds: float) -> None:
         self._trouble, self._seconds = trouble, seconds
@@ -191,56 +191,62 @@ class _Wire:
 
     async def close(self) -> None:
         """Accept nothing, and break what is there."""
+        self._open.set()
         if self._server is not None:
             self._server.close()
             self._server = None
-        for task in self._served:
-            task.cancel()
-        await asyncio.gather(*self._served, return_exceptions=True)
+        while self._served:
+            for writer in self._served.values():
+                _break(writer)
+            await asyncio.wait(list(self._served))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._served.add(task)
+        self._served[task] = writer
         try:
-            await self._join(reader, writer)
-        except (OSError, asyncio.CancelledError):
+            await self._open.wait()
+            upstream = await asyncio.open_connection(HOST, self._upstream)
+            there = self._pump(reader, upstream[1], writer, is_answer=False)
+            back = self._pump(upstream[0], writer, upstream[1], is_answer=True)
+            await asyncio.gather(there, back)
+        except OSError:
             _break(writer)
         finally:
-            self._served.discard(task)
+            del self._served[task]
             writer.close()
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._open.wait()
-        upstream_reader, upstream_writer = await asyncio.open_connection(HOST, self._upstream)
-        try:
-            async with asyncio.TaskGroup() as both:
-                there = both.create_task(self._pump(reader, upstream_writer, is_answer=False))
-                both.create_task(self._pump(upstream_reader, writer, is_answer=True))
-                await there
-        except* ConnectionError as group:
-            raise group.exceptions[0] from None
-        finally:
-            upstream_writer.close()
-
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        other: asyncio.StreamWriter,
+        *,
+        is_answer: bool,
     ) -> None:
-        while piece := await reader.read(_PIECE_BYTES):
-            await self._open.wait()
-            if self._trouble == "reset":
-                raise ConnectionResetError
-            if self._trouble == "latency" and is_answer:
-                await asyncio.sleep(self._seconds)
-            writer.write(piece)
-            await writer.drain()
-        with suppress(OSError):
-            writer.write_eof()
+        """Hand on what is read until there is no more; then, or where that fails, both sides are closed."""
+        try:
+            while piece := await reader.read(_PIECE_BYTES):
+                await self._open.wait()
+                if self._trouble == "reset":
+                    break
+                if self._trouble == "latency" and is_answer:
+                    await asyncio.sleep(self._seconds)
+                writer.write(piece)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            for one in (writer, other):
+                if self._trouble == "reset":
+                    _break(one)
+                one.close()
 
 
 def _break(writer: asyncio.StreamWriter) -> None:
     held: socket.socket = writer.get_extra_info("socket")
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(OSError):
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 

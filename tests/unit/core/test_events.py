@@ -93,9 +93,16 @@ def test_item_gives_back_its_values(item):
     assert from_item(to_item(item)) == item
 
 
-@given(st.sets(st.integers(), min_size=1), st.floats(allow_nan=False, allow_infinity=False))
+@given(
+    st.sets(st.integers(), min_size=1), st.just(0.0) | st.floats(1e-130, 1e125) | st.floats(-1e125, -1e-130)
+)
 def test_item_gives_back_sets_and_floats(numbers, number):
     assert from_item(to_item({"set": numbers, "float": number})) == {"set": numbers, "float": number}
+
+
+@pytest.mark.parametrize("number", [5e-324, 1e-131, -1e-200])
+def test_number_too_small_for_dynamodb_becomes_the_smallest_it_holds(number):
+    assert to_item({"x": number}) == {"x": {"N": repr(math.copysign(1e-130, number))}}
 
 
 def test_key_tells_its_app_and_kind_and_nothing_of_itself():

@@ -102,6 +102,29 @@ def test_what_fails_on_one_event_is_said_of_that_event():
         Mend([], "import os")
 
 
+def deep_line(levels=5_000, reason="too_deep"):
+    event = '{"id":"1","data":' + '{"a":' * levels + r'"\"]} \\"' + "}" * levels + "}"
+    text = line("EVENT", reason, r'of "event":{ it is said', first_reason="x").decode()
+    return event, text.replace('"EVENT"', event).encode()
+
+
+def test_an_event_too_deep_to_be_decoded_is_shown_as_its_text():
+    event, text = deep_line()
+    entry = entry_of(text)
+    assert (entry.value, entry.first_reason) == (event, "x")
+    for bad in [text[:-2], text[:-5_000], b"[" * 5_000]:
+        with pytest.raises(PermanentError, match="not in its form"):
+            entry_of(bad)
+
+
+def test_an_event_too_deep_to_be_mended_is_said_of_that_event():
+    deep = Entry("a", "", "too_deep", "", msgspec.Raw(deep_line()[0].encode()))
+    with pytest.raises(MendError, match="cannot be read"):
+        Mend()(deep)
+    with pytest.raises(MendError, match="no JSON object"):
+        Mend([set_step("a=1")])(entry_of(deep_line()[1]))
+
+
 class Bucket:
     """What a recovery uses of QuarantineStore, in memory. `writes` may run out, as a killed run's do."""
 
@@ -232,6 +255,14 @@ def test_only_the_meant_reason_is_touched_and_what_was_not_kept_is_said():
     report = recover(held, api, expression="None")
     assert (report.skipped, report.not_kept, api.taken) == (1, 1, ["1"])
     assert len(held.quarantined()) == 2
+
+
+def test_one_event_too_deep_to_be_read_stays_and_holds_up_no_other():
+    deep = deep_line()[1]
+    held, api = bucket(deep, line(GOOD)), Api()
+    report = recover(held, api)
+    assert (report.recovered, sum(report.unmendable.values())) == (1, 1)
+    assert held.held[STORED.key] == [deep]
 
 
 def test_the_apps_rules_are_applied_before_anything_is_sent():

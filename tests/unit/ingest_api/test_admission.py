@@ -81,6 +81,7 @@ def test_an_accepted_event_keeps_the_client_s_text_and_gains_both_times():
         ({"id": "x" * 129}, "invalid_field", "id"),
         ({"id": 5}, "invalid_field", "id"),
         ({"type": "Viewed"}, "invalid_field", "noun.past_verb"),
+        ({"type": "session.closed", "data": {}}, "invalid_field", "type: session.closed"),
         ({"data": 5}, "invalid_field", "data"),
         ({"data": None}, "invalid_field", "data"),
         ({"data": []}, "invalid_field", "data"),
@@ -268,3 +269,27 @@ def test_whatever_is_taken_is_read_by_readers_that_have_less_room():
     assert deepest > 500
     body = assemble_chunk("app", [Part(event, 1, NOW_MS)]).decode()
     assert deeper(20, lambda: decode_chunk(body).events[0].id) == GOOD["id"]
+
+
+def test_an_envelope_without_events_is_no_mistake():
+    admission = admitted({"events": []})
+    assert (admission.accepted, admission.rejected) == (0, [])
+
+
+def test_a_type_that_ends_in_a_line_break_is_none():
+    assert codes([GOOD | {"type": "content.viewed\n", "data": {}}]) == ["invalid_field"]
+
+
+@pytest.mark.parametrize("form", ["%b", '{"events":[%b]}', "[%b]"])
+def test_one_event_nested_too_deep_is_rejected_and_kept_whatever_the_form(form):
+    admission = admitted(form.encode() % text('{"content_id":"c","x":' + DEEP + "}"))
+    assert [rejection.error for rejection in admission.rejected] == ["too_deep"]
+    assert len(admission.quarantined) == 1
+
+
+@pytest.mark.parametrize("form", ["[%b]", '{"events":[%b]}'])
+@pytest.mark.parametrize("last", [b"1", b'"\\ud800"'])
+def test_elements_without_end_are_not_even_looked_at(form, last):
+    with pytest.raises(ApiError) as refusal:
+        admitted(form.encode() % (b"1," * 100_000 + last))
+    assert refusal.value.code == "too_many_events"

@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
-from ingest_api.app_rules import MISSING, RulesProvider
+from ingest_api.app_rules import MISSING, RulesProvider, RulesTable
 from ingest_api.errors import ApiError
 from ingest_api.rules import Rules
-from kinstream.app_rules import AppRules
+from kinstream.app_rules import AppRules, schema_version
+from kinstream.dynamo import to_item
 from kinstream.errors import RetryableError
+from kinstream.resources import Names
 
 SECONDS = 10.0
 
@@ -101,3 +103,65 @@ async def test_what_is_under_way_ends_with_the_provider():
     await provider.close()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+class Table:
+    """DynamoDB as far as RulesTable asks it: one row of rules, and rows of schemas."""
+
+    def __init__(self, rules, *schemas):
+        self.rules, self.schemas = rules, schemas
+
+    async def get_item(self, **_):
+        return {"Item": to_item(self.rules)}
+
+    async def batch_get_item(self, RequestItems):  # noqa: N803 - so the client calls it
+        (name,) = RequestItems
+        return {"Responses": {name: [to_item(row) for row in self.schemas]}}
+
+
+GOOD_ROW = {"type": "a.b", "schema": "{}"}
+POINTER = {"schemas": {"a.b": schema_version("{}")}}
+CHANGED = {"schemas": {"a.b": "another version"}}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        Table(CHANGED, {"schema": "{}"}),
+        Table(CHANGED, {"type": "a.b"}),
+        Table(CHANGED, {"type": "a.b", "schema": 7}),
+        Table(CHANGED, {"type": {"a.b"}, "schema": "{}"}),
+        Table(CHANGED, {"type": "a.b", "schema": "nope"}),
+        Table({"schemas": ["a.b"]}, GOOD_ROW),
+        Table({"privacy": 7}),
+    ],
+)
+async def test_rows_that_cannot_be_read_are_said_and_the_last_rules_stay(table, caplog):
+    now = 0.0
+    registry = RulesTable(Table(POINTER, GOOD_ROW), Names("t"))
+    provider = RulesProvider(registry.read, SECONDS, lambda: now)
+    last = await provider.of("a")
+    assert list(last.schemas) == ["a.b"]
+    registry._dynamodb, now = table, 2 * SECONDS
+    assert await provider.of("a") is last
+    assert "the rules of an app cannot be read" in caplog.text
+    assert "the registry" in caplog.text
+    with pytest.raises(ApiError) as refused:
+        await provider.of("never read")
+    assert refused.value.status == 503
+
+
+async def test_whatever_fails_in_reading_an_apps_rules_is_no_fault_of_its_requests(caplog):
+    registry = Registry()
+    provider = registry.provider()
+    strict = await provider.of("strict")
+
+    async def broken(app, last):
+        raise ZeroDivisionError("kw_secret")
+
+    provider._read, registry.now = broken, 5 * SECONDS
+    assert await provider.of("strict") is strict
+    with pytest.raises(ApiError) as refused:
+        await provider.of("never read")
+    assert refused.value.status == 503
+    assert "ZeroDivisionError" in caplog.text

@@ -1,13 +1,22 @@
 """What is read of a request's body, and where reading stops."""
 
+import asyncio
 import gzip
 import zlib
 from typing import Any
 
 import pytest
+import zstandard
 
 from ingest_api.errors import ApiError
-from ingest_api.request_body import MAX_BODY_BYTES, ClientGoneError, inflate_gzip, read_body
+from ingest_api.request_body import (
+    MAX_BODY_BYTES,
+    ClientGoneError,
+    expected_bytes,
+    inflate_gzip,
+    inflate_zstd,
+    read_body,
+)
 
 
 def receiving(*parts: bytes, gone: bool = False) -> Any:
@@ -26,6 +35,52 @@ def receiving(*parts: bytes, gone: bool = False) -> Any:
 
 async def test_parts_are_put_together():
     assert await read_body({}, receiving(b"[1,", b"2]"), 20) == b"[1,2]"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_body_that_never_ends_is_given_up_whether_or_not_it_began(begun):
+    messages = [{"type": "http.request", "body": b"[", "more_body": True}] if begun else []
+
+    async def receive() -> Any:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
+
+    with pytest.raises(ApiError) as refusal:
+        await read_body({}, receive, 0.01)
+    assert (refusal.value.status, refusal.value.code) == (408, "body_too_slow")
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({b"content-length": b"70"}, 70),
+        ({b"content-length": b"99999999999"}, MAX_BODY_BYTES),
+        ({b"content-length": b"-1"}, MAX_BODY_BYTES),
+        ({}, MAX_BODY_BYTES),
+    ],
+)
+def test_memory_is_set_aside_for_what_a_body_may_become(headers, expected):
+    assert expected_bytes(headers) == expected
+
+
+def packed(body: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(body)
+
+
+def test_a_zstd_body_is_inflated_up_to_the_limit():
+    assert inflate_zstd(packed(b"[]")) == b"[]"
+    assert len(inflate_zstd(packed(b"x" * MAX_BODY_BYTES))) == MAX_BODY_BYTES
+    with pytest.raises(ApiError) as refusal:
+        inflate_zstd(packed(b"x" * (200 * MAX_BODY_BYTES)))
+    assert refusal.value.status == 413
+
+
+@pytest.mark.parametrize("body", [b"", b"plain", packed(b"[1, 2]")[:-2], packed(b"[]") + b"x"])
+def test_what_is_no_whole_zstd_frame_is_refused(body):
+    with pytest.raises(ApiError) as refusal:
+        inflate_zstd(body)
+    assert refusal.value.code == "invalid_encoding"
 
 
 async def test_a_gzip_body_is_inflated():

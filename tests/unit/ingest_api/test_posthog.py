@@ -7,9 +7,20 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from ingest_api.admission import Refused
 from ingest_api.dialects.posthog import V0_PATHS, V1_PATH, PostHog
 from ingest_api.errors import ApiError
-from tests.support.reading import NOW, NOW_MS, answered, client_of, data_of, incoming, reasons, the_event
+from tests.support.reading import (
+    NOW,
+    NOW_MS,
+    answered,
+    client_of,
+    data_of,
+    events_of,
+    incoming,
+    reasons,
+    the_event,
+)
 
 DIALECT = PostHog()
 KEY = "kw_demo_1"
@@ -128,6 +139,70 @@ def test_one_event_without_an_id_is_the_same_event_in_the_next_try():
         for changed in ({"sent_at": "1"}, {"sent_at": "2"}, {"distinct_id": "x"})
     )
     assert first.id == second.id != other.id
+
+
+@pytest.mark.parametrize("place", ["event", "properties"])
+def test_neither_an_offset_nor_another_key_makes_another_event(place):
+    tries = []
+    for key, offset in ((KEY, 5), ("kw_demo_2", 900)):
+        one = event(uuid=None, offset=offset)
+        (one if place == "event" else one["properties"])["token"] = key
+        tries.append(the_event(DIALECT.read(incoming("/e/", [one]))).id)
+    assert tries[0] == tries[1]
+
+
+@pytest.mark.parametrize("field", ["api_key", "token"])
+def test_a_property_that_is_named_like_a_key_is_a_property_where_the_key_is_elsewhere(field):
+    one = event(properties={"content_id": "s", field: "apns-1"})
+    in_header = {"Authorization": f"Bearer {KEY}"}
+    readings = [
+        read(event(), one),
+        DIALECT.read(incoming("/batch/", {"batch": [event(), one]}, headers=in_header)),
+        DIALECT.read(incoming("/batch/", {"batch": [one]}, headers=in_header)),
+        DIALECT.read(incoming("/e/", [event(token=KEY), one])),
+        DIALECT.read(incoming("/capture/", one | {"api_key": KEY})),
+    ]
+    for reading in readings:
+        assert reasons(reading) == []
+        assert data_of(events_of(reading)[-1]) == {"content_id": "s", field: "apns-1"}
+    assert [reading.key for reading in readings] == [KEY, None, None, KEY, KEY]
+
+
+@pytest.mark.parametrize(
+    "authorization", [f"Bearer {KEY}", "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()]
+)
+def test_the_key_of_the_header_is_no_property(authorization):
+    one = event(properties={"content_id": "s", "token": KEY})
+    reading = DIALECT.read(incoming("/e/", [one], headers={"Authorization": authorization}))
+    assert data_of(the_event(reading)) == {"content_id": "s"}
+
+
+LONG_KEY = "kw_demo_0123456789abcdefghijklmnopqrstuv"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/capture/", event(event="", api_key=LONG_KEY)),
+        ("/e/", [event(event="", properties={"token": LONG_KEY})]),
+        ("/e/", {"batch": [event(event="", properties={"token": LONG_KEY})], "api_key": LONG_KEY}),
+        ("/e/", b'[{"uuid":"u","token":"%b","x":"\\ud83d"}]' % LONG_KEY.encode()),
+    ],
+)
+def test_what_is_refused_is_kept_without_the_key(path, body):
+    reading = DIALECT.read(incoming(path, body))
+    [item] = reading.items
+    assert isinstance(item, Refused)
+    assert LONG_KEY.encode() not in item.original
+    assert b'"uuid"' in item.original
+
+
+def test_an_event_nested_too_deep_harms_no_neighbour_and_is_named():
+    deep = b'{"uuid":"d","properties":%b1%b}' % (b'{"a":' * 1_200, b"}" * 1_200)
+    body = b'{"api_key":"%b","batch":[%b,%b]}' % (KEY.encode(), deep, json.dumps(event()).encode())
+    reading = DIALECT.read(incoming("/batch/", body))
+    assert [(index, code) for index, code, _ in reasons(reading)] == [(0, "too_deep")]
+    assert (reading.key, len(events_of(reading))) == (KEY, 1)
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, bytes])

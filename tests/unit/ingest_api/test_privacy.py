@@ -2,11 +2,13 @@
 
 import ipaddress
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest_api.judgement import MAX_EVENT_BYTES
 from ingest_api.privacy import ALWAYS_KEPT, IP_NAMES, USER_AGENT_NAMES, Scrubber, truncate_ip
 from ingest_api.rules import Rules
 from kinstream.app_rules import AppRules, Privacy
@@ -121,8 +123,60 @@ def test_deep_and_wide_events_are_read_without_recursion():
     assert Scrubber(Privacy(ip="drop")).scrub(deep) == b'{"a":' * 5_000 + b"{}" + b"}" * 5_000
 
 
+@pytest.mark.parametrize("above", [["address"], ["x" * 300, "Address"], ["y", "LONG" * 60]])
+def test_a_denied_path_is_found_below_many_levels_and_long_names(above):
+    path = ["é" * 20] * 90 + above
+    opened, closed = "".join(f'{{"{name}":' for name in path), "}" * len(path)
+    scrubber = Scrubber(Privacy(deny=("address.street", f"{'long' * 60}.street")))
+    raw = f'{opened}{{"street":1,"n":2}}{closed}'
+    assert scrubber.scrub(raw.encode()) == raw.replace('"street":1,', "").encode()
+    other = raw.replace(f'"{above[-1]}"', f'"my{above[-1]}"').encode()
+    assert scrubber.scrub(other) == other
+
+
+@pytest.mark.parametrize("name", ["a", "\u0390"])
+def test_the_levels_of_an_event_cost_no_more_memory_than_its_bytes(name):
+    levels = 700
+    opened = f'{{"{name * ((MAX_EVENT_BYTES - 100) // levels // len(name.encode()) - 5)}":' * levels
+    raw = f'{{"email":1,"x":{opened}1{"}" * levels}}}'.encode()
+    assert len(raw) <= MAX_EVENT_BYTES
+    scrubber = Scrubber(Privacy(deny=("email", "address.street")))
+    tracemalloc.start()
+    try:
+        assert scrubber.scrub_any(raw) == raw.replace(b'"email":1,', b"")
+        assert tracemalloc.get_traced_memory()[1] < 32 * len(raw)
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_that_are_remembered_do_not_grow_with_what_clients_send():
+    scrubber = Scrubber(Privacy(ip="drop"))
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            scrubber.scrub(b'{"%06d%s":1}' % (number, b"a" * 30_000))
+        assert tracemalloc.get_traced_memory()[0] < 300_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_the_addresses_in_an_event_the_first_are_truncated_and_the_rest_dropped():
+    scrubber = Scrubber(Privacy(ip="truncate"))
+    many = [f"10.0.{n // 256}.{n % 256}" for n in range(1_000)]
+    kept = [f"10.0.{n // 256}.0" for n in range(100)]
+    for event, rest in [
+        ({"ip": many, "n": 1}, {"ip": kept, "n": 1}),
+        ({"ip": ", ".join(many), "n": 1}, {"n": 1}),
+        ({"ip": ", ".join(many[:100]), "ips": many}, {"ip": ", ".join(kept), "ips": []}),
+        ({"a": [{"ip": one} for one in many]}, {"a": [*({"ip": one} for one in kept), *[{}] * 900]}),
+    ]:
+        once = scrubber.scrub(json.dumps(event).encode())
+        assert json.loads(once) == rest
+        assert scrubber.scrub(once) is once
+
+
 _NAMES = st.sampled_from(
-    ["ip", "$ip", "Ip Address", "user_agent", "email", "Tel", "id", "a", "b.tel", "\\", '"']
+    ["ip", "$ip", "Ip Address", "user_agent", "email", "Tel", "id", "a", "b.tel", "b", "é", "\\", '"']
 )
 _JSON = st.recursive(
     st.none()
@@ -181,7 +235,9 @@ def member(name, inner, privacy, path):
         Privacy,
         ip=st.sampled_from(["keep", "truncate", "drop"]),
         user_agent=st.sampled_from(["keep", "drop"]),
-        deny=st.lists(st.sampled_from(["email", "b.tel", "a.EMAIL", "id", "\\"]), max_size=3).map(tuple),
+        deny=st.lists(
+            st.sampled_from(["email", "b.tel", "a.EMAIL", "id", "\\", "a.b.tel", "é.id"]), max_size=3
+        ).map(tuple),
     ),
     st.booleans(),
 )
@@ -205,6 +261,9 @@ def test_the_quarantine_keeps_nothing_of_a_text_whose_fields_cannot_be_found():
         b"",
     ]:
         assert rules.scrub(raw) is None
+    large = b'{"ip":"203.0.113.77","x":"%s"}'
+    assert rules.scrub(large % (b"x" * MAX_EVENT_BYTES)) is None
+    assert rules.scrub(large % (b"x" * (MAX_EVENT_BYTES - 100))) is not None
     assert rules.scrub(b'{"ip":"203.0.113.77","n":1e999}') == b'{"n":1e999}'
     assert rules.scrub(b'[{"ip":"203.0.113.77"}]') == b"[{}]"
     assert Rules(AppRules(), {}).scrub(b"ip=203.0.113.77") == b"ip=203.0.113.77"

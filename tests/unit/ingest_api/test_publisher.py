@@ -213,3 +213,83 @@ async def test_an_app_that_fills_its_share_is_refused_and_others_are_not():
     await asyncio.gather(noisy, quiet)
     one.require_room("noisy")
     assert (one.events_waiting, one.bytes_waiting) == (0, 0)
+
+
+async def test_while_sns_is_away_nobody_waits_for_more_than_one_call():
+    topic = Topic()
+    topic.open.clear()
+    topic.away = True
+    one = publisher(topic, in_flight=1)
+    first = asyncio.create_task(one.publish("a", parts("1"), set()))
+    await topic.called.wait()
+    queued = [asyncio.create_task(one.publish("a", parts(f"q-{n}"), set())) for n in range(250)]
+    await asyncio.sleep(0.01)
+    topic.open.set()
+    results = await asyncio.gather(first, *queued, return_exceptions=True)
+    assert all(isinstance(result, ApiError) and result.status == 503 for result in results)
+    assert len(topic.batches) == 1
+    assert one.events_waiting == 0
+
+
+async def test_one_request_finds_out_that_sns_is_back():
+    topic = Topic()
+    topic.away = True
+    one = publisher(topic)
+    with pytest.raises(ApiError):
+        await one.publish("a", parts("1"), set())
+    topic.open.clear()
+    topic.called.clear()
+    probe = asyncio.create_task(one.publish("a", parts("2"), set()))
+    await topic.called.wait()
+    with pytest.raises(ApiError) as refusal:
+        one.require_room("b")
+    assert (refusal.value.code, refusal.value.headers["Retry-After"]) == ("unavailable", "2")
+    topic.away = False
+    topic.open.set()
+    await probe
+    one.require_room("b")
+    await one.publish("b", parts("3"), set())
+
+
+async def test_an_app_that_holds_its_share_of_the_bytes_is_refused_and_others_are_not():
+    topic = Topic()
+    topic.open.clear()
+    one = publisher(topic, backlog_bytes=4_000)
+    noisy = asyncio.create_task(one.publish("noisy", parts("1", pad=3_000), set()))
+    await asyncio.sleep(0)
+    with pytest.raises(ApiError):
+        one.require_room("noisy")
+    one.require_room("quiet")
+    topic.open.set()
+    await noisy
+
+
+async def test_a_call_that_fails_while_others_succeed_fails_its_own_requests_alone():
+    slow, quick = asyncio.Event(), asyncio.Event()
+
+    async def send(messages: Sequence[SnsMessage]) -> set[int]:
+        if b"doomed" in read_json(messages[0].body.decode()):
+            quick.set()
+            await slow.wait()
+            raise RetryableError("this one only")
+        return set()
+
+    one = Publisher(send, Bounds(linger_seconds=0.001, in_flight=2), Metrics())
+    doomed = asyncio.create_task(one.publish("a", parts("doomed"), set()))
+    await quick.wait()
+    await one.publish("b", parts("fine"), set())
+    slow.set()
+    with pytest.raises(ApiError):
+        await doomed
+    one.require_room("c")
+    await one.publish("c", parts("fine, too"), set())
+
+
+async def test_an_error_that_nobody_foresaw_is_503_as_well():
+    async def send(messages: Sequence[SnsMessage]) -> set[int]:
+        raise LookupError("no credentials")
+
+    one = Publisher(send, Bounds(linger_seconds=0.001), Metrics())
+    with pytest.raises(ApiError) as refusal:
+        await one.publish("a", parts("1"), set())
+    assert refusal.value.status == 503

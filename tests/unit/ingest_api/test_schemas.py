@@ -73,6 +73,21 @@ def test_a_violation_names_the_place_and_never_the_value(data, place, reason):
     assert SECRET not in detail
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"total": {}}, "additionalProperties": False},
+        {"properties": {"total": {}}, "unevaluatedProperties": False},
+        {"maxProperties": 1},
+        {"propertyNames": {"pattern": "^[a-z]+$"}},
+    ],
+)
+def test_what_a_dialect_adds_to_data_is_not_the_schemas_concern(schema):
+    said = {"_client": {"dialect": "segment", "call": "track"}}
+    assert verdict(schema, {"total": 1} | said) is None
+    assert verdict(schema, {"total": 1, "Other_1": 2} | said).startswith("schema_violation: data")
+
+
 def test_numbers_beyond_a_float_and_deep_data_are_judged_without_a_crash():
     assert verdict({"properties": {"n": {"type": "integer"}}}, '{"n":123456789012345678901234567890}') is None
     assert "number" in verdict({"type": "object"}, '{"n":1e999}')

@@ -1,7 +1,6 @@
 """Segment's tracking API, read into native events."""
 
 import json
-from hashlib import sha256
 from typing import Any
 
 import jsonschema_rs
@@ -138,11 +137,35 @@ def test_the_original_time_counts_where_no_other_is_given():
     assert one({"batch": [message(timestamp=NOW_MS)]})["occurred_at"] == format_time_ms(NOW_MS)
 
 
-def test_a_message_without_an_id_is_the_same_event_when_it_is_sent_again():
-    raw = json.dumps(message(messageId=None)).encode()
-    expected = sha256(raw).hexdigest()
-    assert one(b'{"batch": [ %b ]}' % raw)["id"] == expected
-    assert one(b" %b\n" % raw, "/v1/track")["id"] == expected
+def test_a_message_without_an_id_is_the_same_event_in_every_try():
+    said = message(messageId=None)
+    expected = one({"batch": [said]})["id"]
+    assert len(expected) == 64
+    tries = [
+        {"sentAt": TIME},
+        {"sentAt": format_time_ms(NOW_MS)},
+        {"writeKey": "kw"},
+        {"writeKey": "kw_rotated", "messageId": "", "_metadata": {"retries": 3}},
+    ]
+    for changed in tries:
+        assert one({"batch": [said | changed]})["id"] == expected
+        assert one(said | changed, "/v1/track")["id"] == expected
+    assert one(dict(reversed(said.items())), "/v1/t")["id"] == expected
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"event": "Content Liked"},
+        {"userId": "other"},
+        {"properties": {"content_id": "t"}},
+        {"context": {"device": {"id": "ipad"}}},
+        {"type": "page"},
+    ],
+)
+def test_messages_without_an_id_that_say_different_things_are_different_events(changed):
+    said = message(messageId=None)
+    assert one({"batch": [said | changed]})["id"] != one({"batch": [said]})["id"]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +234,69 @@ def test_a_body_that_cannot_be_taken_apart_is_refused_whole(body, path, status, 
     with pytest.raises(ApiError) as error:
         read(body, path)
     assert (error.value.status, error.value.code) == (status, code)
+
+
+KEY = "kw_demo_0123456789abcdefghijklmnopqrstuv"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        json.dumps(message(writeKey=KEY, event="")).encode(),
+        b'{"messageId":"m-1","writeKey":"%b","name":"\\ud83d"}' % KEY.encode(),
+        b'{"messageId":"m-1","writeKey":"%b","a":%b}' % (KEY.encode(), b"[" * 1_100 + b"]" * 1_100),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, {b"authorization": b"Bearer " + KEY.encode()}])
+def test_what_is_refused_is_kept_without_the_key_and_with_all_else(bad, headers):
+    reading = SEGMENT.read(Incoming("POST", "/v1/track", b"", headers, bad, NOW_MS))
+    (item,) = reading.items
+    assert isinstance(item, Refused)
+    assert (KEY.encode() in item.original, b'"m-1"' in item.original) == (False, True)
+    assert reading.key == KEY
+
+
+def test_a_message_nested_too_deep_harms_no_neighbour():
+    deep = b'{"messageId":"d","properties":%b1%b}' % (b'{"a":' * 1_200, b"}" * 1_200)
+    good = [json.dumps(message(messageId=f"m-{number}")).encode() for number in range(999)]
+    reading = read(b'{"batch":[%b],"writeKey":"kw"}' % b",".join([deep, *good]))
+    admission = admit_items(reading.items, NOW_MS, DAY_MS)
+    assert (admission.accepted, reading.key) == (999, "kw")
+    assert [(r.index, r.error) for r in admission.rejected] == [(0, "too_deep")]
+    admission = admit_items(read(deep, "/v1/track").items, NOW_MS, DAY_MS)
+    assert [r.error for r in admission.rejected] == ["too_deep"]
+
+
+@pytest.mark.parametrize("last", [b"1", b'"\\ud800"', b"[" * 1_100 + b"]" * 1_100])
+def test_a_batch_of_far_too_many_is_read_no_further_than_the_limit(last):
+    with pytest.raises(ApiError) as error:
+        read(b'{"batch":[%b%b]}' % (b"1," * 100_000, last))
+    assert error.value.code == "too_many_events"
+    # It is counted while it is read: nobody knows that there are 100,001.
+    assert "1,001 events" in error.value.message
+
+
+def test_fields_without_end_are_read_no_further_than_the_limit():
+    fields = b",".join(b'"a%d":1' % number for number in range(10_000))
+    with pytest.raises(ApiError) as error:
+        read(b'{"z":"\\ud800",%b}' % fields, "/v1/track")
+    assert (error.value.status, "2,000 fields" in str(error.value.detail)) == (400, True)
+    admission = admit_items(read(b'{"z":1,%b}' % fields, "/v1/track").items, NOW_MS, DAY_MS)
+    assert len(admission.rejected) == 1
+
+
+def test_only_so_much_of_a_body_is_read_bracket_by_bracket():
+    deep = b'{"a":%b%b}' % (b"[" * 1_100, b"]" * 1_100)
+    assert len(read(b'{"batch":[%b]}' % b",".join([deep] * 20)).items) == 20
+    with pytest.raises(ApiError) as error:
+        read(b'{"batch":[%b]}' % b",".join([deep] * 40))
+    assert (error.value.status, "too deep" in str(error.value.detail)) == (400, True)
+
+
+def test_a_message_far_over_the_limit_is_refused_before_it_is_decoded():
+    raw = b'{"messageId":"m-1","a":"%b"' % (b"x" * 150_000)
+    reading = read(raw + b',"b":"\\ud800"}', "/v1/track")
+    assert [r.error for r in admit_items(reading.items, NOW_MS, DAY_MS).rejected] == ["event_too_large"]
 
 
 def test_the_answer_names_the_clients_own_id_of_what_is_rejected():

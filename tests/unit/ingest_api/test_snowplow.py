@@ -116,6 +116,14 @@ def test_an_event_without_an_id_is_the_same_event_in_the_next_try():
     assert len(first.id) == 64
 
 
+def test_an_event_that_cannot_be_decoded_is_kept_without_the_key():
+    bad = b'{"eid":"e","aid":"kw_demo_1","x":"\\ud83d"}'
+    body = b'{"data":[%b,%b]}' % (json.dumps({"e": "pv", **WHO}).encode(), bad)
+    item = DIALECT.read(incoming(POST_PATH, body)).items[1]
+    assert item.verdict.code == "invalid_json"
+    assert (b"kw_demo_1" in item.original, b'"e"' in item.original) == (False, True)
+
+
 def test_the_query_of_a_get_is_one_event_and_is_answered_with_an_image():
     request = incoming(
         GET_PATH,

@@ -1,11 +1,15 @@
 """Plain Python values to and from DynamoDB's typed attributes, without boto3's Decimal detour."""
 
+import math
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Set
 from types import NoneType
 from typing import Any
 
 Item = dict[str, dict[str, Any]]
+
+_SMALLEST = 1e-130
+"""Of the positive numbers that DynamoDB holds. It refuses an item with a smaller one, which becomes this."""
 
 
 def attribute(value: Any) -> dict[str, Any]:
@@ -25,6 +29,10 @@ def _typed_by_likeness(value: Any) -> dict[str, Any]:
     raise TypeError(f"DynamoDB holds no {type(value).__name__}")
 
 
+def _held(value: float) -> float:
+    return math.copysign(_SMALLEST, value) if 0 < abs(value) < _SMALLEST else value
+
+
 def _set(value: Set[Any]) -> dict[str, Any]:
     kind = "SS" if all(isinstance(member, str) for member in value) else "NS"
     return {kind: sorted(str(member) for member in value)}
@@ -37,7 +45,7 @@ def _list(value: Iterable[Any]) -> dict[str, Any]:
 _TYPED: dict[type, Callable[[Any], dict[str, Any]]] = {
     str: lambda value: {"S": value},
     int: lambda value: {"N": str(value)},
-    float: lambda value: {"N": repr(value)},
+    float: lambda value: {"N": repr(_held(value))},
     bytes: lambda value: {"B": value},
     bool: lambda value: {"BOOL": value},
     NoneType: lambda _: {"NULL": True},

@@ -9,13 +9,17 @@ CONTENT_VIEWED = "content.viewed"
 CONTENT_LIKED = "content.liked"
 CONTENT_UNLIKED = "content.unliked"
 LOCATION_UPDATED = "location.updated"
+SESSION_CLOSED = "session.closed"
+
+RESERVED_TYPES = frozenset({SESSION_CLOSED})
+"""Types of what Kinstream says itself; from a client they are refused."""
 
 PASSIVE_TYPES = frozenset({LOCATION_UPDATED})
 """Types that a device sends without anybody doing anything; they never begin or extend a session."""
 
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=128)]
-EventType = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$")]
+EventType = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$(?!\n)")]
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """An instant, read from RFC 3339 with an offset."""

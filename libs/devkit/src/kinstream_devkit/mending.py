@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ingest_api.judgement import UNDECODABLE
 from kinstream.errors import PermanentError
 from kinstream_devkit.quarantine import Entry
 
@@ -40,7 +41,7 @@ class Mend:
         """JSON of the mended event, None where the expression says to skip it; MendError where it fails."""
         try:
             event = entry.value
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise MendError(f"it cannot be read: {error}") from error
         if self._steps and not isinstance(event, dict):
             raise MendError("it is no JSON object: --python can read its text, --set and the like cannot")

@@ -20,6 +20,9 @@ from kinstream.resources import BUCKET_QUARANTINE, Names
 
 RECOVERED = "recovered/"
 _KEY = re.compile(r"^app=(?P<app>.+)/dt=(?P<date>\d{4}-\d\d-\d\d)/[^/]+$")
+_EVENT = re.compile(rb'"event"\s*:\s*(?=[{\[])')
+_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]', re.DOTALL)
+"""A bracket, or a string, in which none counts."""
 _THREADS = 8
 _READ_AHEAD = 64
 
@@ -134,11 +137,30 @@ _decode_entry = msgspec.json.Decoder(Entry).decode
 
 
 def entry_of(line: bytes) -> Entry:
-    """The event in a line; PermanentError where somebody else wrote it."""
+    """The event in a line; PermanentError where somebody else wrote it.
+
+    An event that is nested too deep to be decoded here, though it was not where it was written, is its text.
+    """
     try:
-        return _decode_entry(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        try:
+            return _decode_entry(line)
+        except RecursionError:
+            return _decode_entry(_with_event_as_text(line))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PermanentError(f"a line of the quarantine is not in its form: {error}") from error
+
+
+def _with_event_as_text(line: bytes) -> bytes:
+    """The line, with the JSON object or array at `event` in a string. No recursion: it is deep."""
+    start = found.end() if (found := _EVENT.search(line)) else len(line)
+    levels = 0
+    for match in _BRACKET.finditer(line, start):
+        levels += (match[0] in {b"{", b"["}) - (match[0] in {b"}", b"]"})
+        if not levels:
+            return (
+                line[:start] + msgspec.json.encode(line[start : match.end()].decode()) + line[match.end() :]
+            )
+    return line
 
 
 def summarize(entries: Iterable[tuple[str, Entry]]) -> list[Summary]:

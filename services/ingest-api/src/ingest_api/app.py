@@ -45,7 +45,7 @@ def build_app(collector: Collector, routers: Iterable[APIRouter], access_log: Ac
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         # Only a browser sends an origin; for everybody else the headers about it would cost a tenth more.
-        from_page = any(name == b"origin" for name, _ in scope.get("headers", ()))
+        from_page = [name for name, _ in scope.get("headers", ()) if name == b"origin"]
         await (cross_origin if from_page else routed)(scope, receive, send)
 
     return front

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ingest_api.errors import unavailable
@@ -19,7 +20,7 @@ from ingest_api.schemas import EventSchema, compile_schema
 from kinstream import keys
 from kinstream.app_rules import AppRules, rules_of_row
 from kinstream.dynamo import from_item, to_item
-from kinstream.errors import KinstreamError, RetryableError
+from kinstream.errors import KinstreamError, PermanentError, RetryableError
 from kinstream.resources import TABLE_REGISTRY, Names
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,11 @@ MISSING: Final = Missing.MISSING
 
 ReadRules = Callable[[str, Rules | None], Awaitable[Rules | None]]
 """(app, its rules as they were last read) to its rules now; KinstreamError where they cannot be read."""
+
+
+class _SchemaRow(msgspec.Struct):
+    type: str
+    schema: str
 
 
 class RulesProvider:
@@ -100,8 +106,10 @@ class RulesProvider:
         last = entry[1] if entry else None
         try:
             rules = await self._read(app, last)
-        except KinstreamError as error:
-            log.warning("the rules of an app cannot be read (%s)", error)
+        except Exception as error:
+            # Whatever it is, it is no fault of the app's requests. Unforeseen errors may quote a row.
+            reason = str(error) if isinstance(error, KinstreamError) else type(error).__name__
+            log.warning("the rules of an app cannot be read (%s)", reason)
             if entry is None:
                 raise unavailable("the app's rules cannot be read now; send the request again") from error
             rules = last
@@ -152,11 +160,18 @@ class RulesTable:
             asked: Any = {self._table: {"Keys": wanted[:_KEYS_A_READ], "ConsistentRead": True}}
             answer = await self._dynamodb.batch_get_item(RequestItems=asked)
             for item in answer["Responses"].get(self._table, []):
-                row = from_item(item)
-                texts[row["type"]] = row["schema"]
+                row = _schema_of_row(from_item(item))
+                texts[row.type] = row.schema
             left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             wanted = left + wanted[_KEYS_A_READ:]
         return texts
+
+
+def _schema_of_row(row: Mapping[str, Any]) -> _SchemaRow:
+    try:
+        return msgspec.convert(row, _SchemaRow)
+    except msgspec.ValidationError as error:
+        raise PermanentError(f"a schema in the registry is in a form that is not known: {error}") from error
 
 
 def _unchanged(stored: AppRules, last: Rules | None) -> dict[str, EventSchema]:
@@ -169,7 +184,13 @@ def _is_of(known: Mapping[str, EventSchema], name: str, version: str) -> bool:
 
 
 def _compiled(texts: Mapping[str, str]) -> dict[str, EventSchema]:
-    return {name: compile_schema(text) for name, text in texts.items()}
+    schemas = {}
+    for name, text in texts.items():
+        try:
+            schemas[name] = compile_schema(text)
+        except PermanentError as error:
+            raise PermanentError(f"the registry's schema for {name} cannot be used: {error}") from error
+    return schemas
 
 
 def _key(key: keys.Key) -> dict[str, Any]:

@@ -24,6 +24,8 @@ _lenient = json.JSONDecoder(parse_int=str, parse_float=str, strict=False)
 
 _TOKEN = re.compile(r'(?s)"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[][{}]')
 """A string, to its end or that of the text, or a bracket."""
+_MAX_DEEP_EVENTS = 32
+"""No client makes them by mistake, and each costs a hundred times what an ordinary one does."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _ENVELOPE_START = re.compile(r'\{\s*"events"\s*:\s*(?=\[)')
 
@@ -57,14 +59,24 @@ def _split(body: bytes) -> list[bytes]:
     try:
         _decode_raw(body)
     except UNDECODABLE as error:
-        return _lenient_envelope(body) or _good_lines(body, error)
-    return _events_of_envelope(body) or [body]
+        events = _lenient_envelope(body)
+        if events is None and isinstance(error, RecursionError):
+            events = _nested(body)
+        return _good_lines(body, error) if events is None else events
+    events = _events_of_envelope(body)
+    return [body] if events is None else events
+
+
+def _nested(body: bytes) -> list[bytes] | None:
+    """A body that is one event, nested too deep: bad by itself, and to be kept as such."""
+    text = body.decode(errors="surrogateescape")
+    return [body] if end_of_nested(text, 0) == len(text) else None
 
 
 def _events_of_envelope(body: bytes) -> list[bytes] | None:
     try:
         fields = _decode_fields(body)
-        events = [bytes(raw) for raw in _decode_raw_list(fields.pop("events"))]
+        raws = _decode_raw_list(fields.pop("events"))
     except (*UNDECODABLE, KeyError):
         return None
     if fields:
@@ -75,15 +87,19 @@ def _events_of_envelope(body: bytes) -> list[bytes] | None:
             f'{field}: no such field beside "events"',
             {"field": field},
         )
-    return events
+    check_count(len(raws))
+    return [bytes(raw) for raw in raws]
 
 
 def _elements(body: bytes) -> list[bytes]:
     try:
-        return [bytes(raw) for raw in _decode_raw_list(body)]
+        raws = _decode_raw_list(body)
     except UNDECODABLE:
         # Bytes that are no UTF-8 pass through as they are, and fail the one event they are in.
         text = body.decode(errors="surrogateescape")
+    else:
+        check_count(len(raws))
+        return [bytes(raw) for raw in raws]
     elements, end = _scan_array(text, 0)
     if _skip_space(text, end) != len(text):
         return _good_lines(body, ValueError("there is more after the end of the array"))
@@ -97,7 +113,9 @@ def _lenient_envelope(body: bytes) -> list[bytes] | None:
         return None
     try:
         elements, end = _scan_array(text, start.end())
-    except ApiError:
+    except ApiError as error:
+        if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise
         return None
     closed = _skip_space(text, end)
     return elements if text[closed:] == "}" else None
@@ -108,14 +126,20 @@ def _scan_array(text: str, start: int) -> tuple[list[bytes], int]:
     at = _skip_space(text, start + 1)
     if text[at : at + 1] == "]":
         return elements, at + 1
+    deep_left = _MAX_DEEP_EVENTS
     while True:
         try:
             _, end = _lenient.raw_decode(text, at)
-        except RecursionError:
-            end = _end_of_nested(text, at)
+        except RecursionError as error:
+            deep_left -= 1
+            if deep_left < 0:
+                raise _no_json(f"more than {_MAX_DEEP_EVENTS} events in it are nested too deep") from error
+            end = end_of_nested(text, at)
         except ValueError as error:
             raise _no_json(str(error)) from error
         elements.append(text[at:end].encode(errors="surrogateescape"))
+        # Here and not at the end: what is scanned beyond the limit is work for nothing.
+        check_count(len(elements))
         at = _skip_space(text, end)
         if text[at : at + 1] == "]":
             return elements, at + 1
@@ -124,7 +148,7 @@ def _scan_array(text: str, start: int) -> tuple[list[bytes], int]:
         at = _skip_space(text, at + 1)
 
 
-def _end_of_nested(text: str, start: int) -> int:
+def end_of_nested(text: str, start: int) -> int:
     """Where an element ends that is nested too deep for a decoder, so that its neighbours are still taken."""
     depth = 0
     for number, token in enumerate(_TOKEN.finditer(text, start)):

@@ -8,7 +8,7 @@ counted once, however often it comes.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from http import HTTPStatus
 
@@ -27,7 +27,7 @@ from ingest_api.publisher import Publisher
 from ingest_api.quarantine import Quarantine
 from ingest_api.rate_limit import Limits, RateLimiter
 from ingest_api.repetitions import Repetitions
-from ingest_api.request_body import ClientGoneError, inflate_unlabelled, read_body
+from ingest_api.request_body import ClientGoneError, expected_bytes, inflate_unlabelled, read_body
 from ingest_api.rules import Rules
 from kinstream.clock import now_ms
 from kinstream.errors import RetryableError
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 NATIVE_PATH = "/v1/events"
 _ACCEPTED = b'{"accepted":%d,"rejected":[]}'
+
+_LARGE_BYTES = 64 * 1024
 
 Handler = Callable[[Scope, Receive], Awaitable[tuple[Answer, int]]]
 """Gives the answer to a request whose events are durable, and how many they were."""
@@ -56,6 +58,7 @@ class Collector:
         access_log: AccessLog,
         retention_seconds: int,
         body_timeout_seconds: float = 20.0,
+        max_receiving_bytes: int = 64 * 1024 * 1024,
         dialects: Sequence[Dialect] = (),
     ) -> None:
         self._authenticator = authenticator
@@ -68,6 +71,9 @@ class Collector:
         self._retention_ms = retention_seconds * 1000
         self._body_seconds = body_timeout_seconds
         self._repetitions = Repetitions()
+        self._receiving_bytes = 0
+        self._max_receiving_bytes = max_receiving_bytes
+        metrics.receiving_bytes.set_function(lambda: self._receiving_bytes)
         self.dialects = dialects
         self.handlers: dict[str, tuple[frozenset[str], Handler]] = {
             NATIVE_PATH: (frozenset({"POST"}), self._native)
@@ -106,10 +112,11 @@ class Collector:
     async def _native(self, scope: Scope, receive: Receive) -> tuple[Answer, int]:
         headers = dict(scope["headers"])
         caller = await self._identify(headers.get(b"authorization", b""))
-        body = await read_body(headers, receive, self._body_seconds)
+        body = await self._read(headers, receive)
         rules = await self._rules_of(caller)
         received_at_ms = now_ms()
-        admission = admit(body, received_at_ms, self._retention_ms, rules)
+        judge = partial(admit, body, received_at_ms, self._retention_ms, rules)
+        admission = await _judged(judge, body, rules)
         await self._store(caller, rules, received_at_ms, admission, body)
         if not admission.rejected:
             return Answer(202, _ACCEPTED % admission.accepted), admission.accepted
@@ -129,7 +136,7 @@ class Collector:
         if authorization:
             # Before the body is read; a key within the body can only be looked at afterwards.
             await self._identify(authorization)
-        body = await read_body(headers, receive, self._body_seconds)
+        body = await self._read(headers, receive)
         if dialect.has_unlabelled_gzip:
             body = inflate_unlabelled(body)
         incoming = Incoming(scope["method"], scope["path"], scope["query_string"], headers, body, now_ms())
@@ -138,10 +145,22 @@ class Collector:
             authorization = b"Bearer " + reading.key.encode()
         caller = await self._identify(authorization)
         rules = await self._rules_of(caller)
-        admission = admit_items(reading.items, incoming.received_at_ms, self._retention_ms, rules)
+        judge = partial(admit_items, reading.items, incoming.received_at_ms, self._retention_ms, rules)
+        admission = await _judged(judge, body, rules)
         await self._store(caller, rules, incoming.received_at_ms, admission, body or incoming.query)
         outcome = Outcome(admission.accepted, admission.rejected)
         return dialect.answer(incoming, reading, outcome), admission.count
+
+    async def _read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """The body. 503 where so many bodies are on their way that they might not find room."""
+        expected = expected_bytes(headers)
+        if self._receiving_bytes + expected > self._max_receiving_bytes:
+            raise unavailable("too many bodies are on their way here; send the same again", code="overloaded")
+        self._receiving_bytes += expected
+        try:
+            return await read_body(headers, receive, self._body_seconds)
+        finally:
+            self._receiving_bytes -= expected
 
     async def _identify(self, authorization: bytes) -> Caller:
         """Who sends, if it may send now: what can be refused is refused before it is read."""
@@ -176,15 +195,21 @@ class Collector:
                 both.create_task(self._quarantine.put(app, received_at_ms, admission.quarantined))
                 if admission.parts:
                     both.create_task(self._publisher.publish(app, admission.parts, admission.types))
-        except* RetryableError as group:
-            raise unavailable("the rejected events could not be kept now; send all again") from group
-        except* ApiError as group:
-            raise group.exceptions[0] from None
+        except* (RetryableError, ApiError) as group:
+            # One error for whatever failed: two that are raised here would be a group again.
+            raise unavailable("some of the events could not be kept now; send all again") from group
 
     def _refusal(self, error: ApiError) -> tuple[Answer, list[tuple[bytes, bytes]]]:
         self._metrics.refused.labels(error.code).inc()
         headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         return Answer(error.status, msgspec.json.encode(error.body)), headers
+
+
+async def _judged(judge: Callable[[], Admission], body: bytes, rules: Rules | None) -> Admission:
+    if rules and rules.concern_events and len(body) > _LARGE_BYTES:
+        # A large body under privacy switches and schemas may take long enough to hold up everybody else.
+        return await asyncio.to_thread(judge)
+    return judge()
 
 
 @lru_cache(maxsize=1024)

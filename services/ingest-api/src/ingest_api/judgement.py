@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kinstream.events import EMPTY_DATA, PAYLOADS, ActivityData, ClientEvent, parse_time_ms
+from kinstream.events import EMPTY_DATA, PAYLOADS, RESERVED_TYPES, ActivityData, ClientEvent, parse_time_ms
 
 MAX_EVENT_BYTES = 32 * 1024
 MAX_AHEAD_MS = 5 * 60 * 1000
@@ -96,6 +96,8 @@ def judge(raw: bytes) -> ClientEvent:
         raise BadEvent("too_deep", "the event is nested too deep to be read; flatten data") from error
     except UNDECODABLE as error:
         raise BadEvent("invalid_json", f"the event is no JSON: {error}") from error
+    if event.type in RESERVED_TYPES:
+        raise BadEvent("invalid_field", f"type: {event.type} is said by the server alone")
     try:
         check_payload(event)
     except msgspec.ValidationError as error:

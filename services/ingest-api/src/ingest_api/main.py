@@ -39,6 +39,7 @@ from ingest_api.server import server as http_server
 from ingest_api.session_reads import SessionReads
 from ingest_api.settings import IngestSettings
 from ingest_api.sns import SnsAddress, SnsTopic
+from ingest_api.tokens import token_verifier
 from ingest_api.trending import Trending
 from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
 from kinstream.catalog import open_catalog
@@ -87,7 +88,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         socket_timeout=_REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
     )
-    connector = aiohttp.TCPConnector(limit=settings.publish_in_flight + 1)
+    connector = aiohttp.TCPConnector(limit=settings.publish_in_flight + 2)
     async with aws, aiohttp.ClientSession(connector=connector, auto_decompress=False) as http, cache:
         dynamodb, s3 = await aws.open("dynamodb"), await aws.open("s3")
         topic = _topic(settings, http)
@@ -111,7 +112,16 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             Limits(settings.rate_limit_events_per_second, settings.rate_limit_burst_events),
             metrics.rate_limit_unavailable.inc,
         )
-        authenticator = Authenticator(tables.has_key, settings.key_cache_seconds)
+        reads = RateLimiter(
+            cache,
+            settings.name_prefix,
+            "requests",
+            Limits(settings.rate_limit_requests_per_second, settings.rate_limit_burst_requests),
+            metrics.rate_limit_unavailable.inc,
+        )
+        authenticator = Authenticator(
+            tables.has_key, settings.key_cache_seconds, token_verifier(settings, http), reads
+        )
         access_log = AccessLog(settings.access_log_every)
         collector = Collector(
             authenticator=authenticator,
@@ -123,6 +133,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             access_log=access_log,
             retention_seconds=settings.ledger_retention_seconds,
             body_timeout_seconds=settings.body_timeout_seconds,
+            max_receiving_bytes=settings.backlog_max_bytes,
             dialects=[Segment(), Snowplow(), PostHog(), CloudEvents()],
         )
         trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)
@@ -171,6 +182,8 @@ def main() -> None:
     """Run the service."""
     settings = read_settings(IngestSettings, "ingest-api")
     configure_logging("ingest-api", settings.log_level)
+    # uvicorn warns of every request that is no HTTP: as many lines as anybody likes to send.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # What lives for as long as the process need not be looked through for garbage again and again.
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)

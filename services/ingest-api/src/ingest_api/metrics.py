@@ -50,6 +50,12 @@ class Metrics:
             "kinstream_backlog_bytes", "Their bytes, held in memory", registry=self._registry
         )
 
+        self.receiving_bytes = Gauge(
+            "kinstream_receiving_bytes",
+            "Memory set aside for bodies that are on their way",
+            registry=self._registry,
+        )
+
     def watch_backlog(self, events: Callable[[], int], size_bytes: Callable[[], int]) -> None:
         """Ask these whenever somebody reads the metrics, and not at each change."""
         self._backlog_events.set_function(events)

@@ -65,7 +65,11 @@ def _completed(page: dict[str, Any], sending: dict[str, Any]) -> dict[str, Any]:
     schemas["ClientEvent"]["examples"] = [EXAMPLE]
     components = page.setdefault("components", {})
     components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer <key>"},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Authorization: Bearer <key or OIDC token>",
+        },
         "basic": {"type": "http", "scheme": "basic", "description": "The key as user name, no password"},
     }
     known = components.setdefault("schemas", {})

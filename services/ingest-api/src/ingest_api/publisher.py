@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 
@@ -17,7 +18,6 @@ from ingest_api.errors import unavailable
 from ingest_api.metrics import Metrics
 from ingest_api.sns import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, SnsMessage
 from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, Part, assemble_chunk
-from kinstream.errors import RetryableError
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,9 @@ class Publisher:
         self._ready: dict[str, deque[_Sealed]] = {}
         self._ready_count = 0
         self._held: Counter[str] = Counter()
+        self._held_bytes: Counter[str] = Counter()
+        self._is_away = False
+        self._last_success = 0.0
         self._events = 0
         self._bytes = 0
         self._due = False
@@ -114,13 +117,21 @@ class Publisher:
         return self._bytes
 
     def require_room(self, app: str) -> None:
-        """Raise 503 while the backlog is over its bound, or the app holds more than its share of it."""
+        """Raise 503 while the backlog is over its bound, or the app holds more than its share of it.
+
+        And while SNS is away: then one call at a time finds out whether it is back, and nobody waits for it
+        but those whose events are in that call.
+        """
+        bounds = self._bounds
         if (
-            self._events >= self._bounds.backlog_events
-            or self._bytes >= self._bounds.backlog_bytes
-            or self._held[app] >= self._bounds.backlog_events * _SHARE
+            self._events >= bounds.backlog_events
+            or self._bytes >= bounds.backlog_bytes
+            or self._held[app] >= bounds.backlog_events * _SHARE
+            or self._held_bytes[app] >= bounds.backlog_bytes * _SHARE
         ):
             raise unavailable("more events wait here than may; send these again", code="overloaded")
+        if self._is_away and self._sending:
+            raise unavailable("events cannot be stored now; send these again")
 
     async def publish(self, app: str, parts: Sequence[Part], types: set[str]) -> None:
         """Return once all the events are confirmed; 503 where they are not, and sending again is safe."""
@@ -150,6 +161,7 @@ class Publisher:
             chunk = self._open[app] = _Chunk(app)
         chunk.add(part, types, request)
         self._held[app] += part.count
+        self._held_bytes[app] += len(part.events)
         self._events += part.count
         self._bytes += len(part.events)
 
@@ -207,18 +219,36 @@ class Publisher:
         failed = set(range(len(batch)))
         try:
             failed = await self._send([message for _, message in batch])
-        except RetryableError as error:
-            log.warning("events not published", extra={"reason": str(error), "messages": len(batch)})
+            self._last_success = time.perf_counter()
+            self._is_away = False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the events are not confirmed
+            reason = str(error) or type(error).__name__
+            log.warning("events not published", extra={"reason": reason, "messages": len(batch)})
+            # A call that fails while others succeed says nothing of SNS.
+            if self._last_success < started:
+                self._is_away = True
+                self._give_up_waiting()
         finally:
             self._metrics.publish_seconds.observe(time.perf_counter() - started)
             self._metrics.publish_failures.inc(len(failed))
+            # Over before anybody is told: who sends again at once must not find it under way.
+            self._sending.discard(cast(asyncio.Task[None], asyncio.current_task()))
             for position, (chunk, _) in enumerate(batch):
                 self._settle(chunk, position not in failed)
 
+    def _give_up_waiting(self) -> None:
+        """Tell whoever waits for a call that has not begun: each would take as long to fail as this one."""
+        for chunk in list(self._open.values()):
+            self._close(chunk)
+        while self._ready:
+            for chunk, _ in self._next_batch():
+                self._settle(chunk, confirmed=False)
+
     def _settle(self, chunk: _Chunk, confirmed: bool) -> None:
         self._held[chunk.app] -= chunk.count
+        self._held_bytes[chunk.app] -= chunk.size_bytes
         if not self._held[chunk.app]:
-            del self._held[chunk.app]
+            del self._held[chunk.app], self._held_bytes[chunk.app]
         self._events -= chunk.count
         self._bytes -= chunk.size_bytes
         for request in chunk.requests:

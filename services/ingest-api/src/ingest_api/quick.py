@@ -15,7 +15,7 @@ import msgspec
 
 from ingest_api.bodies import lines_of
 from ingest_api.judgement import UNDECODABLE, Window, decoder_with_margin, wrapped
-from kinstream.events import PAYLOADS, ActivityData, EventType, Identifier, Moment, Text
+from kinstream.events import PAYLOADS, RESERVED_TYPES, ActivityData, EventType, Identifier, Moment, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING = msgspec.UNSET
@@ -135,4 +135,4 @@ def _is_type(text: str) -> bool:
         msgspec.convert(text, EventType)
     except msgspec.ValidationError:
         return False
-    return True
+    return text not in RESERVED_TYPES

@@ -33,10 +33,12 @@ class Page(NamedTuple):
 
 @asynccontextmanager
 async def answering() -> AsyncIterator[None]:
-    """Turn what goes wrong between here and AWS into 503."""
+    """Turn what goes wrong between here and AWS into 503, but let out what would go wrong every time."""
     try:
         yield
     except (BotoCoreError, ClientError, OSError) as error:
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationException":
+            raise
         raise unavailable("the data cannot be read or written now; send the request again") from error
 
 

@@ -42,28 +42,28 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, seconds: f
     return body if encoding in _PLAIN else inflate_gzip(body)
 
 
+def expected_bytes(headers: Mapping[bytes, bytes]) -> int:
+    """How many bytes of memory the body may take before it is whole."""
+    declared = headers.get(b"content-length", b"")
+    return min(int(declared), MAX_BODY_BYTES) if declared.isdigit() else MAX_BODY_BYTES
+
+
 def inflate_unlabelled(body: bytes) -> bytes:
     """A body that is gzip by its first bytes, inflated: some clients do not say so. Else as it is."""
     return inflate_gzip(body) if body.startswith(_GZIP_MAGIC) else body
 
 
 async def _receive_all(receive: Receive, seconds: float) -> bytes:
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
-        return body
     parts = bytearray()
     try:
         async with asyncio.timeout(seconds):
-            while message["type"] == "http.request":
-                parts += message.get("body", b"")
-                if len(parts) > MAX_BODY_BYTES:
+            while (message := await receive())["type"] == "http.request":
+                body: bytes = message.get("body", b"")
+                if len(parts) + len(body) > MAX_BODY_BYTES:
                     raise _too_large()
                 if not message.get("more_body"):
-                    return bytes(parts)
-                message = await receive()
+                    return bytes(parts + body) if parts else body
+                parts += body
     except TimeoutError:
         raise _too_slow(seconds) from None
     raise ClientGoneError

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import jsonschema_rs
 import msgspec
 
+from ingest_api.dialects.translation import CLIENT_FIELD
 from ingest_api.judgement import UNDECODABLE, BadEvent
 from ingest_api.schema_cost import weigh
 from kinstream.app_rules import MAX_SCHEMA_BYTES, schema_version
@@ -29,9 +30,14 @@ class EventSchema:
     validator: jsonschema_rs.Draft202012Validator
 
     def check(self, event: ClientEvent) -> None:
-        """Raise BadEvent where `data` is not as the schema has it. The detail names the place, no value."""
+        """Raise BadEvent where `data` is not as the schema has it. The detail names the place, no value.
+
+        What a dialect has added to `data` is not looked at: a schema is about what the client says.
+        """
         try:
             data = msgspec.json.decode(event.data)
+            if isinstance(data, dict):
+                data.pop(CLIENT_FIELD, None)
             if self.validator.is_valid(data):
                 return
             problem = next(self.validator.iter_errors(data))

@@ -19,15 +19,20 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from ingest_api.errors import ApiError
+from ingest_api.errors import ApiError, unavailable
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head, beside what is read at once with its beginning or its end."""
+_MAX_REST_BYTES = 2 * 1024 * 1024
+"""Of all that follows a head: a body, and as much again of what stands between its pieces and behind it."""
+_MAX_HEADERS = 1_000
 KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers keep an idle connection: else one would send on what is just being closed."""
 FAREWELL_SECONDS = 1.0
 """How long an idle connection is kept at the end."""
 _LINGER_SECONDS = 2.0
+_UNFINISHED_SECONDS = 3.0
+"""How long a body may still take at the end: well within the grace, after which nothing is answered."""
 
 
 class _State(ServerState):
@@ -97,7 +102,9 @@ class _Http(HttpToolsProtocol):
         super().connection_made(transport)
         self._outlet: Any = _Outlet(self, transport)
         self._is_deaf = False
-        self._barren_bytes = 0
+        self._latest: Any = None
+        self._is_in_body = False
+        self._bytes = 0
         self._seen: Any = self
         self._look = self.loop.call_later(self.look_seconds, self._check)
 
@@ -108,32 +115,33 @@ class _Http(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
             return
-        # Bytes that neither end a head nor bring any body: heads, trailers and the like have no bound else.
-        self._barren_bytes += len(data)
         super().data_received(data)
-        if self._barren_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(
-                ApiError(
-                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    "head_too_large",
-                    f"the head of the request is over {MAX_HEAD_BYTES:,} bytes",
-                )
-            )
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._barren_bytes = 0
-        self.cycle.transport = self._outlet
+        cycle = self.cycle
+        if cycle is self._latest:
+            self._count(data)
+            return
+        self._latest = cycle
+        self._is_in_body = cycle.more_body
+        self._bytes = 0
+        cycle.transport = self._outlet
         if self.server_state.is_ending:
-            self.cycle.keep_alive = False
+            cycle.keep_alive = False
 
-    def on_body(self, body: bytes) -> None:
-        self._barren_bytes = 0
-        super().on_body(body)
+    def _count(self, data: bytes) -> None:
+        """Nothing that belongs to one request is without a bound: `data` has ended no head."""
+        is_in_body = self.cycle is not None and self.cycle.more_body
+        if self._is_in_body and not is_in_body:
+            self._is_in_body = False
+            self._bytes = 0
+            return
+        self._bytes += len(data)
+        if self._bytes > (_MAX_REST_BYTES if is_in_body else MAX_HEAD_BYTES) or self._has_many_headers():
+            message = f"the head of the request is over {MAX_HEAD_BYTES:,} bytes"
+            self._refuse(ApiError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", message))
 
-    def on_message_complete(self) -> None:
-        self._barren_bytes = 0
-        super().on_message_complete()
+    def _has_many_headers(self) -> bool:
+        # Short ones take twenty times their bytes, and those behind a body have all of its bytes.
+        return self.cycle is not None and len(self.headers) > _MAX_HEADERS
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be read as HTTP is refused in the form of all errors."""
@@ -152,11 +160,17 @@ class _Http(HttpToolsProtocol):
             self.loop.call_later(FAREWELL_SECONDS, self._say_farewell)
         else:
             self.cycle.keep_alive = False
+            if self.cycle.more_body:
+                self.loop.call_later(_UNFINISHED_SECONDS, self._give_up_body)
+
+    def _give_up_body(self) -> None:
+        if not self._is_idle() and self.cycle.more_body:
+            self._refuse(unavailable("stopping; send the same request to another instance", code="not_ready"))
 
     def _say_farewell(self) -> None:
         if not self._is_idle() or self._is_deaf:
             return
-        if self._barren_bytes == 0:
+        if self._bytes == 0:
             self.transport.close()
         else:
             # Some of a head is here: its request is to have its answer.
@@ -166,14 +180,18 @@ class _Http(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _refuse(self, error: ApiError) -> None:
+        if self.transport.is_closing() or self._is_deaf:
+            return
         if not self._is_idle() and not self.cycle.more_body:
             # What came before is a whole request, and the next answer is for that one.
             self.cycle.keep_alive = False
             self._is_deaf = True
             return
-        body = msgspec.json.encode(error.body)
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[error.status] + head % len(body) + body)
+        if self.cycle is None or not (self.cycle.response_complete and self.cycle.more_body):
+            body = msgspec.json.encode(error.body)
+            told = {"content-type": "application/json", "content-length": len(body), "connection": "close"}
+            head = "".join(f"{name}: {value}\r\n" for name, value in {**told, **error.headers}.items())
+            self.transport.write(STATUS_LINE[error.status] + head.encode() + b"\r\n" + body)
         self._linger()
 
     def _linger(self) -> None:

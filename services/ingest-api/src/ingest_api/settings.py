@@ -30,8 +30,8 @@ class IngestSettings(MediaSettings):
     backlog_max_events: int = Field(50_000, ge=1_000)
     """Events in memory that SNS has not confirmed; beyond it senders are told to come back."""
     backlog_max_bytes: int = Field(64 * 1024 * 1024, ge=2 * 1024 * 1024)
-    aws_timeout_seconds: float = Field(3.0, gt=0, le=10)
-    """Of one attempt to reach AWS; there are two, so that a sender hears within 8 s."""
+    aws_timeout_seconds: float = Field(2.0, gt=0, le=10)
+    """Of one attempt to reach AWS; there are two, so that a sender hears within 5 s."""
     key_cache_seconds: float = Field(10.0, ge=0)
     """How long a revoked key may still work."""
     trending_cache_seconds: int = Field(15, ge=1)

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -18,9 +19,19 @@ from kinstream.clock import now_ms
 from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.queues import open_when_ready
 from kinstream.readiness import ReadyFile
-from kinstream.resources import TABLE_COUNTERS, TABLE_LEDGER, TABLE_OUTBOX, TABLE_RECORDS, TABLE_REGISTRY
+from kinstream.resources import (
+    BUCKET_ARCHIVE,
+    TABLE_COUNTERS,
+    TABLE_LEDGER,
+    TABLE_OUTBOX,
+    TABLE_RECORDS,
+    TABLE_REGISTRY,
+)
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
+from session_worker.compaction.bucket import Bucket
+from session_worker.compaction.compactor import CompactionSettings, Compactor
+from session_worker.compaction.lease import Lease
 from session_worker.engine.announcing import Announcer
 from session_worker.engine.closing import Closer
 from session_worker.engine.due_buckets import DueBuckets
@@ -37,6 +48,7 @@ from session_worker.engine.watchdog import watching
 from session_worker.engine.worker import Consumer, GroupConsumer, SinkConsumer, consume, every
 from session_worker.processor import Processor, Reducer, Sink, Timeline, discover
 from session_worker.processors.activity import Activity
+from session_worker.processors.archive import Archive
 from session_worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -114,6 +126,12 @@ class Worker:
         )
         return DueWalk(self._dynamodb, self._names, activity.name, closer.close, self._now_ms)
 
+    def compactor(self, settings: CompactionSettings) -> Compactor:
+        """What merges the archive's small files."""
+        bucket = Bucket(self._s3, self._names.of(BUCKET_ARCHIVE))
+        lease = Lease(self._dynamodb, self._tables.outbox, uuid.uuid4().hex, self._now_ms)
+        return Compactor(bucket, lease, settings, self._now_ms)
+
     def committer(self, processor: Processor) -> Committer[Any]:
         """What commits for a processor, with a memory of its own."""
         registry = self._names.of(TABLE_REGISTRY)
@@ -169,6 +187,10 @@ async def run(settings: WorkerSettings) -> None:
             every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
         ]
         for processor in processors:
+            if isinstance(processor, Archive):
+                compaction = CompactionSettings()
+                compact = partial(worker.compactor(compaction).run, stop.is_set)
+                upkeep.append(every(compaction.interval_seconds, compact, stop))
             if isinstance(processor, Activity):
                 sweep = partial(worker.closing(processor).sweep, stop.is_set)
                 upkeep.append(every(settings.closing_sweep_seconds, sweep, stop))

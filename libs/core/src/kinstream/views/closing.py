@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kinstream.events import format_time_ms
+from kinstream.events import SESSION_CLOSED, format_time_ms
 from kinstream.views.sessions import GAP_MS, Moment, Session, session_id, sessions_of, share_of
-
-SESSION_CLOSED = "session.closed"
 
 DUE_MARGIN_MS = 30_000
 """Longer than a commit takes: a look that is due sooner than this may come before the commit does."""

@@ -7,6 +7,9 @@ import click
 from kinstream_devkit.cli._stack import app_option, data_dir_option, rule_book
 
 _DEFAULT = "default"
+_MOST = 10_000_000
+"""Events a second: what a deployment may give as well."""
+_SHOWN_CHARACTERS = 40
 
 
 @click.group(short_help="How many events a second an app's keys may send.")
@@ -61,6 +64,8 @@ def _print(rate: int | None) -> None:
 def _parse(text: str) -> int | None:
     if text == _DEFAULT:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise click.UsageError(f"{text} is no rate: it is a whole number from 1, or {_DEFAULT}")
-    return int(text)
+    rate = int(text) if text.isdecimal() and len(text) <= _SHOWN_CHARACTERS else 0
+    if not 1 <= rate <= _MOST:
+        shown = text[:_SHOWN_CHARACTERS]
+        raise click.UsageError(f"{shown} is no rate: it is a whole number from 1 to {_MOST:,}, or {_DEFAULT}")
+    return rate

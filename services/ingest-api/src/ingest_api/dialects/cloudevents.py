@@ -16,8 +16,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from ingest_api.admission import Item, Refused
-from ingest_api.bodies import check_count
-from ingest_api.dialects import cloudevents_pages, translation
+from ingest_api.dialects import cloudevents_pages, parts, translation
 from ingest_api.dialects.base import Answer, Dialect, Incoming, Outcome, Reading
 from ingest_api.dialects.naming import event_type
 from ingest_api.dialects.outcomes import counted
@@ -35,6 +34,7 @@ _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _NATIVE = ("id", "type", "time", "specversion", "customerid", "deviceid", "personid")
 """Attributes that the native event has its own fields for."""
 
+_READ = (*_NATIVE, "source", "subject")
 _PAYLOAD = ("data", "data_base64")
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -54,10 +54,9 @@ class CloudEvents(Dialect):
         if media not in (_ONE, _MANY) and any(name.startswith(_PREFIX) for name in incoming.headers):
             return Reading([_binary(incoming.headers, incoming.body)])
         if media == _MANY or (media != _ONE and body[:1] == b"["):
-            raws = translation.elements_of(body)
-            check_count(len(raws))
+            raws = parts.elements_of(body)
         else:
-            translation.fields_of(body)
+            parts.fields_of(body)
             raws = [body]
         return Reading(translation.translate_each(raws, _translate))
 
@@ -135,8 +134,7 @@ def _payload(media: str, body: bytes) -> dict[str, Any]:
 def _translate(raw: bytes) -> bytes:
     fields = _decode_fields(raw)
     payload, encoded = fields.pop("data", None), fields.pop("data_base64", None)
-    attributes = {name: msgspec.json.decode(value) for name, value in fields.items()}
-    attributes = {name: value for name, value in attributes.items() if value is not None}
+    attributes = {name: msgspec.json.decode(fields[name]) for name in _READ if name in fields}
     for name in ("specversion", "id", "source", "type", "time"):
         _require_text(attributes, name)
     if attributes["specversion"] != "1.0":
@@ -148,7 +146,7 @@ def _translate(raw: bytes) -> bytes:
     person = translation.identifier(attributes.get("personid"), "personid") or _person_of(data)
     client = {
         "dialect": "cloudevents",
-        **{name: value for name, value in attributes.items() if name not in _NATIVE},
+        **{name: value for name, value in fields.items() if name not in _NATIVE},
     }
     event = {
         "id": attributes["id"],
@@ -191,5 +189,5 @@ def _properties(payload: msgspec.Raw | None, encoded: msgspec.Raw | None) -> byt
 
 
 def _person_of(data: bytes) -> str:
-    found = translation.text_of(_decode_fields(data).get("person_id"))
+    found = parts.text_of(_decode_fields(data).get("person_id"))
     return found or ""

@@ -17,8 +17,8 @@ SCREEN_VIEWED = "screen.viewed"
 
 MAX_TYPE_CHARACTERS = 64
 _HASH_CHARACTERS = 8
-_MAX_NAME_CHARACTERS = 1_000
-"""Of a name that is read; what comes after it tells only the hash."""
+_MAX_NAME_CHARACTERS = 200
+"""Of a name that is read, before and after it is taken apart; what comes behind tells only the hash."""
 
 _NATIVE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
 _NO_WORD = re.compile(r"[^A-Za-z0-9]+")
@@ -36,7 +36,10 @@ def event_type(name: str, default_noun: str = "event") -> str:
     """
     if len(name) <= MAX_TYPE_CHARACTERS and _NATIVE.fullmatch(name):
         return name
-    plain = _without_accents(name[:_MAX_NAME_CHARACTERS])
+    # One letter may become eighteen.
+    decomposed = unicodedata.normalize("NFKD", name[:_MAX_NAME_CHARACTERS])
+    is_whole = max(len(name), len(decomposed)) <= _MAX_NAME_CHARACTERS
+    plain = _without_accents(decomposed[:_MAX_NAME_CHARACTERS])
     words = [word.lower() for part in _NO_WORD.split(plain) for word in _CAMEL.split(part) if word]
     if any(character.isalnum() and not character.isascii() for character in plain) or not words:
         words[-1:] = ["_".join([*words[-1:], _hash(name)])]
@@ -44,19 +47,17 @@ def event_type(name: str, default_noun: str = "event") -> str:
     joined = "_".join(noun) or default_noun
     if not joined[0].isalpha():
         joined = f"{default_noun}_{joined}"
-    return _bounded(f"{joined}.{verb}", name)
-
-
-def _without_accents(name: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", name)
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
-
-
-def _bounded(found: str, name: str) -> str:
-    if len(found) <= MAX_TYPE_CHARACTERS and len(name) <= _MAX_NAME_CHARACTERS:
+    found = f"{joined}.{verb}"
+    if is_whole and len(found) <= MAX_TYPE_CHARACTERS:
         return found
     kept = found[: MAX_TYPE_CHARACTERS - _HASH_CHARACTERS - 1]
     return f"{kept}{'_' if '.' in kept else '.'}{_hash(name)}"
+
+
+def _without_accents(decomposed: str) -> str:
+    if decomposed.isascii():
+        return decomposed
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def _hash(name: str) -> str:

@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 
 from ingest_api.admission import Refused, Rejection
-from ingest_api.dialects import translation
+from ingest_api.dialects import parts
 from ingest_api.dialects.base import Outcome, Reading
-from ingest_api.errors import ApiError
 
 
 def counted(reading: Reading, outcome: Outcome, id_field: str) -> dict[str, Any]:
@@ -20,8 +19,4 @@ def _named(reading: Reading, rejection: Rejection, id_field: str) -> Rejection:
     item = reading.items[rejection.index]
     if rejection.id is not None or not isinstance(item, Refused):
         return rejection
-    try:
-        found = translation.text_of(translation.fields_of(item.original).get(id_field))
-    except ApiError:
-        return rejection
-    return msgspec.structs.replace(rejection, id=found)
+    return msgspec.structs.replace(rejection, id=parts.text_in(item.original, id_field))

@@ -16,8 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from ingest_api.bodies import check_count
-from ingest_api.dialects import naming, posthog_pages, translation
+from ingest_api.dialects import keys, naming, parts, posthog_pages, translation
 from ingest_api.dialects.base import Answer, Dialect, Incoming, Outcome, Reading
 from ingest_api.dialects.outcomes import counted
 from ingest_api.errors import ApiError
@@ -54,6 +53,10 @@ class _Envelope:
     """What a request says once for all of its events."""
 
     key: str | None
+    """The one that the body names; an event may name no other."""
+    used: str | None
+    """The one that the request is taken by: the header's, else the body's."""
+    is_key_in_properties: bool
     sent_at: Any
     received_at_ms: int
 
@@ -68,11 +71,16 @@ class PostHog(Dialect):
         """The events of a batch, an array or one object, in JSON or in the form that old browsers send."""
         body = _of_form(incoming.body.strip())
         fields, raws = _taken_apart(body)
-        check_count(len(raws))
+        in_header = keys.of_header(incoming.headers)
         key = _key_of(fields) or _first_key(raws)
-        envelope = _Envelope(key, _sent_at(fields, incoming), incoming.received_at_ms)
+        # Looked for there last: a property may be named so and be no key.
+        in_properties = None if in_header or key else _first_key_of_properties(raws)
+        key = key or in_properties
+        used = in_header or key
+        sent_at = _sent_at(fields, incoming)
+        envelope = _Envelope(key, used, in_properties is not None, sent_at, incoming.received_at_ms)
         items = translation.translate_each(raws, partial(_translate, envelope=envelope))
-        return Reading(items, key, raws)
+        return Reading(keys.kept_out(items, used, *_KEYS), key, raws)
 
     def answer(self, incoming: Incoming, reading: Reading, outcome: Outcome) -> Answer:
         """200; the new endpoint's clients want a result for each event, and take `drop` for final."""
@@ -97,37 +105,43 @@ def _of_form(body: bytes) -> bytes:
         # A plus sign that nobody quoted has become a space above.
         return base64.b64decode(value.replace(b" ", b"+"), validate=True)
     except binascii.Error as error:
-        raise translation.no_json(f"data: neither JSON nor base64: {error}") from error
+        raise parts.no_json(f"data: neither JSON nor base64: {error}") from error
 
 
 def _taken_apart(body: bytes) -> tuple[Mapping[str, bytes], list[bytes]]:
     """(what the body says beside its events, the events)."""
     if body[:1] == b"[":
-        return {}, translation.elements_of(body)
-    fields = translation.fields_of(body)
+        return {}, parts.elements_of(body)
+    fields = parts.fields_of(body, "batch", "sent_at", *_KEYS)
     if "batch" in fields:
-        return fields, translation.elements_of(fields["batch"])
+        return fields, parts.elements_of(fields["batch"])
     return fields, [body]
 
 
 def _key_of(fields: Mapping[str, bytes]) -> str | None:
-    return next((key for name in _KEYS if (key := translation.text_of(fields.get(name)))), None)
+    return next((key for name in _KEYS if (key := parts.text_of(fields.get(name)))), None)
 
 
 def _first_key(raws: Sequence[bytes]) -> str | None:
-    """The key of the first event, where it or its properties have one."""
-    for raw in raws[:1]:
-        try:
-            fields = translation.fields_of(raw)
-            return _key_of(fields) or _key_of(translation.fields_of(fields.get("properties", b"{}")))
-        except ApiError:
-            return None
+    """The key that the first event names."""
+    found = (parts.text_in(raw, name) for raw in raws[:1] for name in _KEYS)
+    return next((key for key in found if key), None)
+
+
+def _first_key_of_properties(raws: Sequence[bytes]) -> str | None:
+    """The key among the properties of the first event, where old browsers have it."""
+    try:
+        for raw in raws[:1]:
+            properties = parts.fields_of(raw, "properties").get("properties", b"{}")
+            return _key_of(parts.fields_of(properties, *_KEYS))
+    except ApiError:
+        pass
     return None
 
 
 def _sent_at(fields: Mapping[str, bytes], incoming: Incoming) -> Any:
     """When the request was sent, as text or milliseconds: in the body, a header or the query."""
-    if text := translation.text_of(fields.get("sent_at")):
+    if text := parts.text_of(fields.get("sent_at")):
         return text
     if header := incoming.headers.get(_SENT_HEADER):
         return header.decode("latin-1")
@@ -142,16 +156,10 @@ def _translate(raw: bytes, *, envelope: _Envelope) -> bytes:
     fields = _decode_fields(raw)
     # It changes from try to try, where a body is one event.
     fields.pop("sent_at", None)
-    identity = msgspec.json.encode(fields)
     properties = _properties(fields)
-    said = _key_of(fields) or _key_of(properties)
-    if said not in (None, envelope.key):
-        raise BadEvent("invalid_field", "api_key: not that of the request; send one key a request")
-    for name in _KEYS:
-        # A key has no business in an archive.
-        fields.pop(name, None)
-        properties.pop(name, None)
-    name, event_id = _take(fields, "event"), _take(fields, "uuid")
+    _take_keys(fields, properties, envelope)
+    event_id = translation.identifier(_take(fields, "uuid"), "uuid") or _hash(fields, properties)
+    name = _take(fields, "event")
     if not isinstance(name, str) or not name:
         raise BadEvent("missing_field" if name in (None, "") else "invalid_field", "event: expected a name")
     customer = translation.identifier(
@@ -171,7 +179,7 @@ def _translate(raw: bytes, *, envelope: _Envelope) -> bytes:
         "clock_skew_ms": translation.clock_skew_ms(envelope.sent_at, envelope.received_at_ms),
     }
     return translation.native_event(
-        event_id=translation.id_or_hash(event_id, identity, "uuid"),
+        event_id=event_id,
         event_type=_TYPES.get(name) or naming.event_type(name),
         customer_id=customer,
         occurred_at=translation.occurred_at(occurred_at, "timestamp"),
@@ -179,6 +187,26 @@ def _translate(raw: bytes, *, envelope: _Envelope) -> bytes:
         properties=msgspec.json.encode(properties),
         client=client,
     )
+
+
+def _take_keys(fields: dict[str, Any], properties: dict[str, Any], envelope: _Envelope) -> None:
+    """Out of the event, since a key has no business in an archive; BadEvent where it is another's."""
+    said = _key_of(fields)
+    if said is None and envelope.is_key_in_properties:
+        said = _key_of(properties)
+    if said not in (None, envelope.key):
+        raise BadEvent("invalid_field", "api_key: not that of the request; send one key a request")
+    for name in _KEYS:
+        fields.pop(name, None)
+        text = parts.text_of(properties.get(name))
+        if text and text in (envelope.key, envelope.used):
+            del properties[name]
+
+
+def _hash(fields: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    """The id of an event without one. Its `offset` is how long ago it was, at each try."""
+    said = {name: value for name, value in fields.items() if name != "offset"}
+    return translation.digest(said | {"properties": msgspec.Raw(msgspec.json.encode(properties))})
 
 
 def _properties(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
@@ -209,16 +237,9 @@ def _time_of(event_id: Any) -> int | None:
 
 def _results(raws: Sequence[bytes], outcome: Outcome) -> dict[str, dict[str, str]]:
     """By uuid. Two events of one uuid are `drop` where either is."""
-    ids = [_uuid_of(raw) for raw in raws]
+    ids = [parts.text_in(raw, "uuid") for raw in raws]
     results = {name: {"result": "ok"} for name in ids if name}
     for rejection in outcome.rejected:
         if name := ids[rejection.index]:
             results[name] = {"result": "drop", "details": f"{rejection.error}: {rejection.detail}"}
     return results
-
-
-def _uuid_of(raw: bytes) -> str | None:
-    try:
-        return translation.text_of(translation.fields_of(raw).get("uuid"))
-    except ApiError:
-        return None

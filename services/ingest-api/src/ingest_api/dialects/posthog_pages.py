@@ -10,7 +10,8 @@ _EVENT = {
     "properties": {
         "event": {"type": "string", "minLength": 1, "description": "`$pageview` becomes `page.viewed`"},
         "distinct_id": _ID | {"description": "Customer; may stand in `properties` instead"},
-        "uuid": _ID | {"description": "The event's id; without one, the hash of the event's text"},
+        "uuid": _ID
+        | {"description": "The event's id; without one, the hash of the event but `offset` and the key"},
         "timestamp": {
             "type": "string",
             "description": "When it occurred; may be missing where `uuid` is of version 7",

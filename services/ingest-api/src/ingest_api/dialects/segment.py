@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ingest_api import bodies
-from ingest_api.dialects import naming, outcomes, segment_openapi, translation
+from ingest_api.dialects import keys, naming, outcomes, parts, segment_openapi, translation
 from ingest_api.dialects.base import Answer, Dialect, Incoming, Outcome, Reading
 from ingest_api.errors import ApiError
 from ingest_api.judgement import BadEvent
@@ -29,6 +28,10 @@ _CALLS = ("track", *_TYPES)
 _BATCHES = ("batch", "import", "b")
 _SHORT = {call[0]: call for call in _CALLS}
 """What clients in browsers and phones send instead: `/v1/t` for `/v1/track`."""
+
+_KEY = "writeKey"
+_NOT_IN_HASH = frozenset(("type", "messageId", "sentAt", _KEY, "context"))
+"""Fields that change from try to try, or are said in other words."""
 
 _PREFIX = "/v1/"
 _RETRY_AFTER_SECONDS = 1
@@ -83,18 +86,19 @@ class Segment(Dialect):
     def read(self, incoming: Incoming) -> Reading:
         """The key and the messages of a body, whatever its Content-Type says."""
         body = incoming.body.strip()
-        fields = translation.fields_of(body)
+        fields = parts.fields_of(body, "batch", "context", "sentAt", _KEY)
         name = incoming.path.removeprefix(_PREFIX)
         if name in _BATCHES:
             call, messages = None, _batch_of(fields)
         else:
             call, messages = _SHORT.get(name, name), [body]
-        key = translation.text_of(fields.get("writeKey")) or _first_key(messages)
+        key = parts.text_of(fields.get(_KEY)) or _first_key(messages)
         envelope = _Envelope(
-            key, translation.text_of(fields.get("sentAt")), msgspec.Raw(fields.get("context", b""))
+            key, parts.text_of(fields.get("sentAt")), msgspec.Raw(fields.get("context", b""))
         )
         translate = partial(_translate, envelope=envelope, call=call, received_at_ms=incoming.received_at_ms)
-        return Reading(translation.translate_each(messages, translate), key)
+        items = translation.translate_each(messages, translate)
+        return Reading(keys.kept_out(items, keys.of_header(incoming.headers) or key, _KEY), key)
 
     def answer(self, incoming: Incoming, reading: Reading, outcome: Outcome) -> Answer:
         """200 with what was taken and what was not; nothing that is named is worth sending again."""
@@ -128,18 +132,11 @@ def _batch_of(fields: Mapping[str, bytes]) -> list[bytes]:
             f"batch: {problem}; send an array of messages",
             [{"field": "batch", "problem": problem}],
         )
-    messages = translation.elements_of(raw)
-    bodies.check_count(len(messages))
-    return messages
+    return parts.elements_of(raw)
 
 
 def _first_key(messages: Sequence[bytes]) -> str | None:
-    for raw in messages[:1]:
-        try:
-            return translation.text_of(translation.fields_of(raw).get("writeKey"))
-        except ApiError:
-            return None
-    return None
+    return parts.text_in(messages[0], _KEY) if messages else None
 
 
 def _translate(raw: bytes, *, envelope: _Envelope, call: str | None, received_at_ms: int) -> bytes:
@@ -171,7 +168,8 @@ def _translate(raw: bytes, *, envelope: _Envelope, call: str | None, received_at
         "context": raw_context,
     }
     return translation.native_event(
-        event_id=translation.id_or_hash(message.messageId, raw, "messageId"),
+        event_id=translation.identifier(message.messageId, "messageId")
+        or translation.digest(_identity(message, call, raw_context)),
         event_type=event_type,
         customer_id=customer,
         occurred_at=translation.occurred_at(message.timestamp or message.originalTimestamp, "timestamp"),
@@ -179,6 +177,15 @@ def _translate(raw: bytes, *, envelope: _Envelope, call: str | None, received_at
         properties=_properties_of(call, message, context),
         client=said,
     )
+
+
+def _identity(message: _Message, call: str, context: msgspec.Raw) -> dict[str, Any]:
+    """What makes the event, of a message without an id."""
+    said = msgspec.structs.asdict(message)
+    return {name: value for name, value in said.items() if name not in _NOT_IN_HASH} | {
+        "call": call,
+        "context": context,
+    }
 
 
 def _call_of(message: _Message) -> str:

@@ -20,7 +20,8 @@ _TIME = {
 _OBJECT = {"type": ["object", "null"], "additionalProperties": True}
 
 _COMMON: dict[str, Any] = {
-    "messageId": _ID | {"description": "The event's id; without one, the SHA-256 of the message"},
+    "messageId": _ID
+    | {"description": "The event's id; without one, the SHA-256 of the message but `sentAt` and the key"},
     "userId": _ID | {"description": "Becomes `customer_id`; `anonymousId` stands in for it"},
     "anonymousId": _ID | {"description": "Becomes `device_id` where `context.device.id` is not given"},
     "timestamp": _TIME | {"description": "Becomes `occurred_at` as it is"},

@@ -17,8 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ingest_api.admission import Item, Refused
-from ingest_api.bodies import check_count
-from ingest_api.dialects import snowplow_pages, translation
+from ingest_api.dialects import keys, parts, snowplow_pages, translation
 from ingest_api.dialects.base import Answer, Dialect, Incoming, Outcome, Reading
 from ingest_api.dialects.outcomes import counted
 from ingest_api.dialects.snowplow_content import content_of, contexts_of, readable
@@ -56,7 +55,8 @@ class Snowplow(Dialect):
         # With a key in the header the app ids are what their name says, and may be many.
         only = None if b"authorization" in incoming.headers else key
         translate = partial(_translate, received_at_ms=incoming.received_at_ms, only=only)
-        items = translation.translate_each(raws, translate)
+        used = keys.of_header(incoming.headers) or key
+        items = keys.kept_out(translation.translate_each(raws, translate), used, "aid")
         return Reading([_without_base64(item) for item in items], key)
 
     def answer(self, incoming: Incoming, reading: Reading, outcome: Outcome) -> Answer:
@@ -93,12 +93,10 @@ def _of_query(query: bytes) -> bytes:
 
 
 def _of_body(body: bytes) -> list[bytes]:
-    data = translation.fields_of(body).get("data")
+    data = parts.fields_of(body, "data").get("data")
     if data is None:
         raise ApiError(HTTPStatus.BAD_REQUEST, "missing_field", "data: is required, an array of events")
-    raws = translation.elements_of(data)
-    check_count(len(raws))
-    return raws
+    return parts.elements_of(data)
 
 
 def _first_app_id(raws: Iterable[bytes]) -> str | None:
@@ -117,12 +115,12 @@ def _translate(raw: bytes, *, received_at_ms: int, only: str | None) -> bytes:
     app_id, sent = parameters.pop("aid", ""), parameters.pop("stm", "")
     if only and app_id not in ("", only):
         raise BadEvent("invalid_field", "aid: not that of the request's first event; send apps apart")
+    event_id = translation.identifier(parameters.pop("eid", ""), "eid")
     # Without `stm`, which changes from try to try.
-    identity = msgspec.json.encode(parameters, order="deterministic")
+    event_id = event_id or translation.digest(parameters)
     user, device = parameters.pop("uid", ""), parameters.pop("duid", "")
     if not user and not device:
         raise BadEvent("missing_field", "uid: is required, or duid where nobody is signed in")
-    event_id = translation.id_or_hash(parameters.pop("eid", "") or None, identity, "eid")
     occurred_at = _occurred_at(parameters)
     contexts = contexts_of(parameters)
     name, properties, schema = content_of(parameters)

@@ -1,25 +1,24 @@
-"""What all dialects do alike: taking a body apart, and writing native events. Pure.
+"""What all dialects do alike in writing native events. Pure.
 
 Nothing is guessed and nothing is lost: the client's id and time stay as they came, its properties are
 the top level of `data` byte for byte, and what else it said lies in `data._client`.
 """
 
-import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from ingest_api.admission import Item, Refused
-from ingest_api.errors import ApiError
-from ingest_api.judgement import UNDECODABLE, BadEvent
+from ingest_api.judgement import MAX_EVENT_BYTES, UNDECODABLE, BadEvent
 from kinstream.events import format_time_ms, parse_time_ms
 
 MAX_ID_CHARACTERS = 128
 CLIENT_FIELD = "_client"
+
+_MAX_ITEM_BYTES = 4 * MAX_EVENT_BYTES
+"""Of an item as it came. What the native event leaves out, and base64, may make it the longer of the two."""
 
 _CLIENT_NAME = b'"_client"'
 _MAX_EPOCH_MS = 253_402_300_799_999
@@ -27,38 +26,6 @@ _MAX_EPOCH_MS = 253_402_300_799_999
 _NOTHING: tuple[Any, ...] = (None, "", {}, [], msgspec.Raw(b"{}"), msgspec.Raw(b"null"), msgspec.Raw(b""))
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
-# Takes what msgspec refuses to step over, such as half of a surrogate pair within one event.
-_lenient = json.JSONDecoder(parse_int=str, parse_float=str, strict=False)
-_SPACE = re.compile(r"[ \t\n\r]*")
-
-
-def fields_of(body: bytes) -> dict[str, bytes]:
-    """The fields of a JSON object, each one as its own bytes; ApiError 400 where it is none.
-
-    One bad string within a field fails none of the others.
-    """
-    try:
-        return {name: bytes(raw) for name, raw in _decode_fields(body).items()}
-    except UNDECODABLE:
-        return dict(_scan(body, "{", "}"))
-
-
-def elements_of(raw: bytes) -> list[bytes]:
-    """The elements of a JSON array, each one as its own bytes; ApiError 400 where it is none."""
-    try:
-        return [bytes(element) for element in _decode_elements(raw)]
-    except UNDECODABLE:
-        return [element for _, element in _scan(raw, "[", "]")]
-
-
-def text_of(raw: bytes | None) -> str | None:
-    """A field's value where it is a string with something in it, else None."""
-    try:
-        value = msgspec.json.decode(raw or b"null")
-    except UNDECODABLE:
-        return None
-    return value if isinstance(value, str) and value else None
 
 
 def translate_each(raws: Iterable[bytes], translate: Callable[[bytes], bytes]) -> list[Item]:
@@ -66,14 +33,24 @@ def translate_each(raws: Iterable[bytes], translate: Callable[[bytes], bytes]) -
     items: list[Item] = []
     for raw in raws:
         try:
+            _check_size(raw)
             items.append(translate(raw))
         except BadEvent as bad:
             items.append(Refused(raw, bad))
+        except RecursionError:
+            items.append(Refused(raw, BadEvent("too_deep", "the event is nested too deep to be read")))
         except msgspec.ValidationError as error:
             items.append(Refused(raw, BadEvent("not_an_object", f"an event is a JSON object: {error}")))
         except UNDECODABLE as error:
             items.append(Refused(raw, BadEvent("invalid_json", f"the event is no JSON: {error}")))
     return items
+
+
+def _check_size(raw: bytes) -> None:
+    if len(raw) > _MAX_ITEM_BYTES:
+        raise BadEvent(
+            "event_too_large", f"the event has {len(raw):,} bytes; {MAX_EVENT_BYTES:,} are the limit"
+        )
 
 
 def native_event(
@@ -119,9 +96,16 @@ def data_of(properties: bytes | msgspec.Raw | None, client: Mapping[str, Any]) -
     return msgspec.Raw(b'{%b%b"_client":%b}' % (inside, b"," if inside else b"", said))
 
 
-def id_or_hash(value: Any, raw: bytes, field: str) -> str:
-    """The client's own id, else the SHA-256 of the item's bytes: sent again, it is the same event."""
-    return identifier(value, field) or sha256(raw).hexdigest()
+def digest(said: Mapping[str, Any]) -> str:
+    """The id of an event that has none: SHA-256 of what makes the event, in whatever order it is said.
+
+    Sent again, it is the same event, so `said` holds nothing that changes from try to try. Its values may
+    be `msgspec.Raw`; what is empty counts as not said.
+    """
+    kept = {name: value for name, value in said.items() if value not in _NOTHING}
+    return sha256(
+        msgspec.json.format(msgspec.json.encode(kept, order="deterministic"), indent=-1)
+    ).hexdigest()
 
 
 def identifier(value: Any, field: str) -> str:
@@ -177,49 +161,3 @@ def _person_id(properties: bytes | msgspec.Raw | None) -> str:
     except msgspec.ValidationError:
         return ""
     return found if isinstance(found, str) else ""
-
-
-def _scan(body: bytes, opening: str, closing: str) -> list[tuple[str, bytes]]:
-    """(name, bytes of the value) of each field, or of each element with an empty name."""
-    # Bytes that are no UTF-8 pass through as they are, and fail the one event they are in.
-    text = body.decode(errors="surrogateescape")
-    found: list[tuple[str, bytes]] = []
-    at = _skip(text, 0)
-    if text[at : at + 1] != opening:
-        raise no_json(f"expected {opening} at character {at}")
-    at = _skip(text, at + 1)
-    try:
-        while found or text[at : at + 1] != closing:
-            name = ""
-            if opening == "{":
-                name, at = _lenient.raw_decode(text, _expect(text, at, '"') - 1)
-                at = _skip(text, _expect(text, _skip(text, at), ":"))
-            _, end = _lenient.raw_decode(text, at)
-            found.append((name, text[at:end].encode(errors="surrogateescape")))
-            at = _skip(text, end)
-            if text[at : at + 1] == closing:
-                break
-            at = _skip(text, _expect(text, at, ","))
-    except (ValueError, RecursionError) as error:
-        raise no_json(str(error)) from error
-    if _skip(text, at + 1) != len(text):
-        raise no_json("there is more after the end")
-    return found
-
-
-def _expect(text: str, at: int, character: str) -> int:
-    if text[at : at + 1] != character:
-        raise ValueError(f"expected {character} at character {at}")
-    return at + 1
-
-
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
-
-
-def no_json(why: str) -> ApiError:
-    """400 for a body that cannot be taken apart."""
-    return ApiError(
-        HTTPStatus.BAD_REQUEST, "invalid_json", "the body is not the JSON that is read here", why[:300]
-    )

@@ -21,9 +21,9 @@ from kinstream.chunks import (
     encode_chunk,
     types_attribute,
 )
-from kinstream.events import Event
+from kinstream.events import SESSION_CLOSED, Event
 from kinstream.resources import TOPIC_EVENTS, TOPIC_SESSIONS, Names
-from kinstream.views.closing import SESSION_CLOSED, Closing, announcement_id, told
+from kinstream.views.closing import Closing, announcement_id, told
 from session_worker.engine.due_buckets import Row
 
 log = logging.getLogger(__name__)
