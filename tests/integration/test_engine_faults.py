@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from pydantic import SecretStr
 
+from kinstream.chunks import decode_chunk
 from kinstream.resources import DEAD_LETTER_SUFFIX, TABLE_COUNTERS, TABLE_OUTBOX, TOPIC_ALERTS
 from kinstream.settings import CoreSettings
 from kinstream.views import trending
@@ -37,43 +38,52 @@ KNOWN_SESSIONS = 16_941
 PROCESSORS = [processor for processor in discover() if isinstance(processor, Stateful)]
 _numbers = itertools.count(1)
 
-ONCE, FOR_LONG = 1, 6
-"""What the client makes good by itself, and what even the engine gives up on, so that messages come again."""
-EVERY_KIND = (Kind.BEFORE, Kind.LOST, Kind.THROTTLING, Kind.EXCEEDED, Kind.ERROR)
+FOR_LONG = 6
+"""Calls in a row: more than the client makes good by itself, and than the engine tries before it gives up,
+so that messages come again."""
+NO_ANSWER = (Kind.BEFORE, Kind.LOST, Kind.ERROR)
+EVERY_KIND = (*NO_ANSWER, Kind.THROTTLING, Kind.EXCEEDED)
 
 
-def faults(operation: str, *kinds: Kind, about: str = "", after: int = 0) -> list[Fault]:
-    return [
-        Fault(operation, kind, after, times, about)
-        for kind in kinds or EVERY_KIND
-        for times in (ONCE, FOR_LONG)
+class Step(NamedTuple):
+    """One step of what a worker does, by the call it makes; `about` tells it from others of its operation."""
+
+    name: str
+    operation: str
+    kinds: tuple[Kind, ...]
+    about: str = ""
+
+    def now_and_then(self) -> list[Fault]:
+        """Each kind once, as far as there are calls, with one in between that goes well."""
+        return [Fault(self.operation, kind, 2 * n, 1, self.about) for n, kind in enumerate(self.kinds)]
+
+    def for_long(self, kind: Kind) -> list[Fault]:
+        """One kind, until the engine gives up."""
+        return [Fault(self.operation, kind, 0, FOR_LONG, self.about)]
+
+
+STEPS = [
+    Step("receiving", "ReceiveMessage", NO_ANSWER),
+    Step("reading buckets", "BatchGetItem", EVERY_KIND),
+    Step("reading a timeline", "Query", EVERY_KIND, "BETWEEN"),
+    Step("reading its head", "GetItem", NO_ANSWER, "@head"),
+    Step("committing", "TransactWriteItems", (Kind.CONFLICT, *EVERY_KIND)),
+    Step("reading the outbox", "GetItem", NO_ANSWER, "outbox"),
+    Step("sending an announcement", "Publish", NO_ANSWER),
+    Step("marking it sent", "UpdateItem", (Kind.CONFLICT, *EVERY_KIND), "sent_at_ms"),
+    Step("putting aside", "SendMessage", NO_ANSWER),
+    Step("deleting", "DeleteMessageBatch", NO_ANSWER),
+    Step("giving back", "ChangeMessageVisibilityBatch", NO_ANSWER),
+    Step("flushing scores", "UpdateItem", (Kind.CONFLICT, *EVERY_KIND), "trend_shard"),
+]
+CASES = [
+    pytest.param(step, faults, id=f"{step.name}: {how}")
+    for step in STEPS
+    for how, faults in [
+        ("now and then", step.now_and_then()),
+        *((kind.name.lower(), step.for_long(kind)) for kind in step.kinds),
     ]
-
-
-STEPS = {
-    "receiving": faults("ReceiveMessage", Kind.BEFORE, Kind.LOST, Kind.ERROR, Kind.THROTTLING),
-    "reading buckets": faults("BatchGetItem"),
-    "reading a timeline": faults("Query"),
-    "reading its head": faults("GetItem", about="@head"),
-    "committing": faults("TransactWriteItems", Kind.CONFLICT, *EVERY_KIND),
-    "committing again": faults("TransactWriteItems", Kind.CONFLICT, Kind.LOST, Kind.BEFORE, after=2),
-    "reading the outbox": faults("GetItem", about="outbox"),
-    "sending an announcement": faults("Publish", Kind.BEFORE, Kind.LOST, Kind.ERROR, Kind.THROTTLING),
-    "marking it sent": faults("UpdateItem", Kind.CONFLICT, *EVERY_KIND, about="sent_at_ms"),
-    "putting aside": faults("SendMessage", Kind.BEFORE, Kind.LOST, Kind.ERROR, Kind.THROTTLING),
-    "deleting": faults("DeleteMessageBatch", Kind.BEFORE, Kind.LOST, Kind.ERROR, Kind.THROTTLING),
-    "giving back": faults("ChangeMessageVisibilityBatch", Kind.BEFORE, Kind.LOST, Kind.ERROR),
-    "flushing scores": faults(
-        "UpdateItem",
-        Kind.BEFORE,
-        Kind.THROTTLING,
-        Kind.EXCEEDED,
-        Kind.ERROR,
-        Kind.CONFLICT,
-        about="trend_shard",
-    ),
-}
-CASES = [(step, fault) for step, of_step in STEPS.items() for fault in of_step]
+]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +134,7 @@ def native(second: int, kind: str = "content.viewed", customer: int = 1, **data:
 
 
 def a_family_s_day() -> list[dict[str, Any]]:
-    """Over the border of an hour: views, a change of mind, a walk away and home, data that nobody can read."""
+    """Over the border of an hour: views, a change of mind, a walk, and data nobody can read."""
     views = [native(60 * n, customer=1 + n % 3) for n in range(24)]
     minds = [native(60 * n + 1, ["content.liked", "content.unliked"][n % 2], 1 + n % 3) for n in range(8)]
     walk = [
@@ -147,7 +157,8 @@ async def work_off(through: Worker, deployment: Deployment) -> None:
     stop = asyncio.Event()
     tasks = [asyncio.create_task(consumer.run(stop)) for consumer in consumers]
     queues = [deployment.names.processor_queue(processor.name) for processor in PROCESSORS]
-    while any([await asyncio.to_thread(deployment.messages, queue) for queue in queues]):
+    # Nobody can tell this process when a queue of another one is empty.
+    while any([await asyncio.to_thread(deployment.messages, queue) for queue in queues]):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     stop.set()
     await asyncio.gather(*tasks)
@@ -172,38 +183,44 @@ def trend_meant(events: list[dict[str, Any]]) -> dict[str, float]:
     return dict(meant)
 
 
-@pytest.mark.parametrize(("step", "fault"), CASES, ids=[f"{s}: {f.kind.name} x{f.times}" for s, f in CASES])
-async def test_a_fault_at_a_step_of_the_commit_ends_exact(
-    deployment: Deployment, proxy: FaultProxy, step: str, fault: Fault
+@pytest.mark.parametrize(("step", "faults"), CASES)
+async def test_a_fault_at_any_step_of_the_commit_ends_exact(
+    deployment: Deployment, proxy: FaultProxy, step: Step, faults: list[Fault]
 ):
     app, events = f"app{next(_numbers)}", a_family_s_day()
     deployment.put_place(app, HOME)
     heard = deployment.listen(TOPIC_ALERTS)
-    dead = deployment.names.processor_queue("content") + DEAD_LETTER_SUFFIX
     async with worker_through(deployment.settings, proxy.url) as through:
         deployment.publish(app, [[event_of(one) for one in events[start::4]] for start in range(4)])
-        before = Counter(proxy.struck)
-        proxy.strike(fault)
-        if step == "giving back":
-            proxy.strike(Fault("TransactWriteItems", Kind.THROTTLING, times=FOR_LONG))
+        proxy.strike(*faults)
+        if step.name == "giving back":
+            proxy.strike(Fault("TransactWriteItems", Kind.THROTTLING, times=2 * FOR_LONG))
         await work_off(through, deployment)
         for _ in range(FOR_LONG):
             await through.scores.flush()
         await sweep(through)
-        proxy.relent()
+        struck = proxy.relent()
         await sweep(through)
         await through.scores.flush()
-    assert proxy.struck[fault.operation, fault.kind] > before[fault.operation, fault.kind]
+    assert struck >= {faults[0].kind}
     compare(deployment, app, events, [HOME])
-    assert trend_shown(deployment, app) == pytest.approx(trend_meant(events))
-    told = [json.loads(body) for body in deployment.take_bodies(heard)]
+    if step.name == "flushing scores" and Kind.LOST not in struck:
+        # Trending is no part of the transaction: an answer that was lost may have counted or not.
+        assert trend_shown(deployment, app) == pytest.approx(trend_meant(events))
+    assert_announced(deployment, app, deployment.take_bodies(heard))
+    dead = deployment.take_bodies(deployment.names.processor_queue("content") + DEAD_LETTER_SUFFIX)
+    aside = [chunk.events for chunk in map(decode_chunk, dead) if chunk.app == app]
+    assert aside
+    assert all([found.id for found in of_chunk] == ["e-5"] for of_chunk in aside)
+
+
+def assert_announced(deployment: Deployment, app: str, heard: list[str]) -> None:
+    """All that the outbox holds was heard, and is marked."""
+    told = [json.loads(body) for body in heard]
     rows = [row for row in deployment.rows(TABLE_OUTBOX) if row["pk"].startswith(f"{app}#")]
     assert rows
     assert not [row for row in rows if "pending_shard" in row]
     assert all(json.loads(row["body"]) in told for row in rows)
-    aside = deployment.take_bodies(dead)
-    assert aside
-    assert all(body == aside[0] for body in aside)
 
 
 async def sweep(through: Worker) -> None:
@@ -236,18 +253,18 @@ SOME_PROCESSORS = {"KINSTREAM_PROCESSORS": ",".join(processor.name for processor
 
 
 def through_four_workers(
-    deployment: Deployment, proxy: FaultProxy, folder: Path, app: str, events: list[dict[str, Any]], seed: int
+    deployment: Deployment, proxy: FaultProxy, folder: Path, app: str, events: list[dict[str, Any]]
 ) -> None:
     """Each chunk comes twice, in an order that mixes early and late, through four real processes."""
     chunks = [[event_of(one) for one in events[start : start + 50]] for start in range(0, len(events), 50)]
-    proxy.strike_at_random(seed, RATES)
+    proxy.strike_at_random(len(events), RATES)
     with worker_processes(deployment.settings, folder, proxy.url, 4, SOME_PROCESSORS):
         deployment.publish(app, chunks)
         deployment.publish(app, chunks[::7])
         for processor in PROCESSORS:
             queue = deployment.names.processor_queue(processor.name)
             wait_for(f"all of {queue}", lambda q=queue: deployment.messages(q) == 0, seconds=500)
-    proxy.relent()
+    assert {Kind.CONFLICT, Kind.LOST, Kind.BEFORE, Kind.THROTTLING} <= proxy.relent()
 
 
 def test_four_workers_count_a_generated_world_exactly_whatever_fails(
@@ -256,8 +273,7 @@ def test_four_workers_count_a_generated_world_exactly_whatever_fails(
     app, world = f"app{next(_numbers)}", generate(11, 60, datetime.now(UTC))
     for place in world.places:
         deployment.put_place(app, place)
-    through_four_workers(deployment, proxy, tmp_path, app, world.accepted, seed=1)
-    assert proxy.struck["TransactWriteItems", Kind.LOST]
+    through_four_workers(deployment, proxy, tmp_path, app, world.accepted)
     compare(deployment, app, world.accepted, world.places)
 
 
@@ -283,7 +299,7 @@ def test_four_workers_count_real_events_exactly_whatever_fails(
     deployment: Deployment, proxy: FaultProxy, tmp_path: Path
 ):
     app, events = f"app{next(_numbers)}", real_events()
-    through_four_workers(deployment, proxy, tmp_path, app, events, seed=2)
+    through_four_workers(deployment, proxy, tmp_path, app, events)
     compare(deployment, app, events, [])
     assert sum(len(sessions) for sessions in sessions_shown(deployment, app).values()) == KNOWN_SESSIONS
     assert sum(row["events"] for row in customers_shown(deployment, app).values()) == truth_of(events).events

@@ -1,5 +1,6 @@
 """Closing sessions against the emulator: engines and closers under a clock that the test moves."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -143,6 +144,14 @@ class Household:
         while await self._walk.sweep():
             pass
         return await self.heard()
+
+    async def hear(self, count: int) -> None:
+        """Listen until so many revisions have been told, or for half a minute: a busy topic is slow."""
+        for _ in range(300):
+            if len(contents(self.told)) >= count:
+                return
+            await asyncio.sleep(0.1)
+            await self.heard()
 
     async def heard(self) -> list[dict[str, Any]]:
         """What came out of the topic of outward messages since the last time, in order of arrival."""

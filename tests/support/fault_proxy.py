@@ -66,14 +66,18 @@ class FaultProxy:
     def strike(self, *faults: Fault) -> None:
         """From now on."""
         self._script = [*self._script, *faults]
+        self._seen.clear()
 
     def strike_at_random(self, seed: int, rates: Mapping[str, Mapping[Kind, float]]) -> None:
         """From now on: by operation, how likely each kind is."""
         self._chance = _Chance(Random(seed), rates)
 
-    def relent(self) -> None:
-        """No more faults."""
+    def relent(self) -> set[Kind]:
+        """No more faults; the kinds that struck since the last time."""
+        struck = {kind for _, kind in self.struck}
         self._script, self._chance = [], None
+        self.struck.clear()
+        return struck
 
     def fault_for(self, operation: str, body: bytes) -> Fault | None:
         """What befalls this call, if anything."""
@@ -84,9 +88,8 @@ class FaultProxy:
             self._seen[fault] += 1
             if fault.after < self._seen[fault] <= fault.after + fault.times:
                 return self._strikes(fault)
-        if self._chance and (fault := self._chance.draw(operation)):
-            return self._strikes(fault)
-        return None
+        drawn = self._chance.draw(operation) if self._chance else None
+        return self._strikes(drawn) if drawn else None
 
     def _strikes(self, fault: Fault) -> Fault:
         self.struck[fault.operation, fault.kind] += 1

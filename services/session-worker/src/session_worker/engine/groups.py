@@ -210,7 +210,8 @@ class Group:
             try:
                 await self._committer.commit(lot, outcome)
             except (StaleError, BusyError, AwayError) as error:
-                if attempt == (MAX_AWAY_ATTEMPTS if isinstance(error, AwayError) else MAX_ATTEMPTS) - 1:
+                # Attempts of all kinds together: an AwayError may follow after other refusals.
+                if attempt >= (MAX_AWAY_ATTEMPTS if isinstance(error, AwayError) else MAX_ATTEMPTS) - 1:
                     raise
                 if attempt >= _SPLIT_AFTER and len(lot) > 1 and not isinstance(error, AwayError):
                     return await self._settle_halves(lot, outcome)
@@ -218,7 +219,7 @@ class Group:
                     await asyncio.sleep(self._jitter() * 0.05 * 2**attempt)
             else:
                 return None
-        return None
+        raise AssertionError("unreachable")
 
     async def _put_aside(self, app: str, members: Sequence[Counted], error: Exception) -> None:
         chunk = Chunk(app=app, events=[member.event for member in members])
