@@ -14,7 +14,7 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-backpressure up test check format lock bench bench-ingest clean
+.PHONY: help setup demo demo-backpressure up test check format lock bench bench-ingest bench-ledger clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench: setup ## measure every number of the README against its peer
 
 bench-ingest: setup ## every number of ingest-api, with load, memory and an emulator: 15 minutes
 	@$(BIN)/python -m benchmarks ingest $(ARGS)
+
+bench-ledger: setup ## every number of the session-worker: 3 minutes
+	@$(BIN)/python -m benchmarks ledger $(ARGS)
 
 clean: ## remove what make and the stack left behind
 	rm -rf $(VENV) .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build

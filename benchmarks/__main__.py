@@ -24,6 +24,7 @@ MODULES = {
     "ingest-memory": "ingest_memory",
     "ingest-emulator": "ingest_emulator",
     "fairness": "fairness",
+    "session-read": "session_read",
     "worker": "worker",
     "write-units": "write_units",
     "video": "video",

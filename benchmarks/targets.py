@@ -23,6 +23,7 @@ GROUPS = {
         *("ingest-50", "ingest-1", "ingest-fastapi"),
         *("ingest-p99", "ingest-memory", "ingest-emulator", "fairness"),
     ),
+    "ledger": ("worker", "write-units", "session-read"),
 }
 """Names that stand for several rows."""
 
@@ -57,6 +58,11 @@ TARGETS = {
         "ingest: p99 of a quiet app beside one at ten times its limit",
         "the same app alone",
         "at most 2x",
+    ),
+    "session-read": Target(
+        "GET sessions of a customer with 100,000 events: CPU of a page",
+        "nothing: a limit",
+        "at most 200 ms",
     ),
     "worker": Target(
         "session-worker: CPU an event, message to commit",
