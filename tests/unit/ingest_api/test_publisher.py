@@ -231,10 +231,10 @@ async def test_while_sns_is_away_nobody_waits_for_more_than_one_call():
     assert one.events_waiting == 0
 
 
-async def test_one_request_finds_out_that_sns_is_back():
+async def test_calls_under_way_find_out_that_sns_is_back_and_nobody_waits_behind_them():
     topic = Topic()
     topic.away = True
-    one = publisher(topic)
+    one = publisher(topic, in_flight=1)
     with pytest.raises(ApiError):
         await one.publish("a", parts("1"), set())
     topic.open.clear()

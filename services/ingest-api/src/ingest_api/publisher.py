@@ -119,8 +119,8 @@ class Publisher:
     def require_room(self, app: str) -> None:
         """Raise 503 while the backlog is over its bound, or the app holds more than its share of it.
 
-        And while SNS is away: then one call at a time finds out whether it is back, and nobody waits for it
-        but those whose events are in that call.
+        And while SNS is away and all calls are under way: those find out whether it is back, and nobody
+        waits for them but those whose events are in them.
         """
         bounds = self._bounds
         if (
@@ -130,7 +130,7 @@ class Publisher:
             or self._held_bytes[app] >= bounds.backlog_bytes * _SHARE
         ):
             raise unavailable("more events wait here than may; send these again", code="overloaded")
-        if self._is_away and self._sending:
+        if self._is_away and len(self._sending) >= bounds.in_flight:
             raise unavailable("events cannot be stored now; send these again")
 
     async def publish(self, app: str, parts: Sequence[Part], types: set[str]) -> None:
