@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -35,6 +34,7 @@ from tests.support.engine import engine, event
 from tests.support.ingest import Service, now_ms, start, stop
 from tests.support.oidc import AUDIENCE, ISSUER, Provider, Signer, provider
 from tests.support.redis_server import redis_server
+from tests.support.stack import eventually
 
 TABLES = (
     TABLE_LEDGER,
@@ -355,24 +355,18 @@ def test_a_rotated_key_of_the_provider_is_taken_and_a_withdrawn_one_is_not(modul
 
             assert (status(old), status(new)) == (200, 401)
             running.publish(old, new)
-            eventually(lambda: status(new) == 200)
+            eventually(lambda: status(new) == 200, "the new key works", seconds=10)
             assert status(old) == 200
             running.publish(new)
-            eventually(lambda: status(Signer()) == 401 and status(old) == 401)
+            eventually(
+                lambda: status(Signer()) == 401 and status(old) == 401, "the old keys stop", seconds=10
+            )
             assert status(new) == 200
             running.status = 500
             for _ in range(20):
                 assert (status(Signer()), status(new)) == (401, 200)
         finally:
             assert stop(service) == 0
-
-
-def eventually(condition: Any) -> None:
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never came about")
 
 
 def test_two_keys_live_at_once_and_a_revoked_one_stops(world, family):
@@ -384,7 +378,7 @@ def test_two_keys_live_at_once_and_a_revoked_one_stops(world, family):
 
     assert (status(old), status(new)) == (200, 200)
     apps.revoke(family.app, parse_key(old).hash[:12])
-    eventually(lambda: status(old) == 401)
+    eventually(lambda: status(old) == 401, "the revoked key stops", seconds=10)
     assert status(new) == 200
 
 

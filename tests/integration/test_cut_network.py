@@ -76,9 +76,10 @@ def sending(url: str, key: str) -> Iterator[list[Sender]]:
         try:
             yield senders
         finally:
+            # What a sender died of says more than that the others waited for it.
             stopped.set()
-        for one in running:
-            one.result()
+            for one in running:
+                one.result()
 
 
 def wait_for_successes(senders: list[Sender], seconds: float) -> None:

@@ -3,8 +3,7 @@
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -17,6 +16,7 @@ from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 from tests.support.ingest import Service, native, published, start, stop
 from tests.support.redis_server import redis_server
+from tests.support.stack import eventually
 
 BURST = 2_000
 PER_SECOND = 100
@@ -132,7 +132,7 @@ def test_a_noisy_app_is_slowed_down_and_a_quiet_one_beside_it_loses_nothing(serv
     for thread in threads:
         thread.start()
     try:
-        eventually(lambda: noisy.count(429) > 20)
+        eventually(lambda: noisy.count(429) > 20, "the noisy app is limited", seconds=30)
         sent = [native() for _ in range(60)]
         quiet = [app.writer.post("/v1/events", json=one).status_code for one in sent]
     finally:
@@ -144,12 +144,3 @@ def test_a_noisy_app_is_slowed_down_and_a_quiet_one_beside_it_loses_nothing(serv
     assert set(noisy) == {202, 429}
     arrived = [event.id for event in published(service, app, "content", len(sent), and_no_more=True)]
     assert sorted(arrived) == sorted(one["id"] for one in sent)
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    waiting = threading.Event()
-    for _ in range(600):
-        if condition():
-            return
-        waiting.wait(0.05)
-    raise AssertionError("it never came about")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ START_MS = 1_780_000_000_000 // HOUR_MS * HOUR_MS
 LISTENER = "listener"
 OVER_MS = 75 * MINUTE_MS
 """From a session's end to its closing: two gaps and the lateness."""
+_ARRIVAL_SECONDS = 60
 
 
 class KilledError(Exception):
@@ -55,6 +57,23 @@ class Mortal:
             return answer
 
         return counted
+
+
+@dataclass
+class Sns:
+    """A client of SNS that counts the announcements SNS has taken; the archive's share goes by itself."""
+
+    client: Any
+    taken: int = 0
+
+    async def publish_batch(self, **request: Any) -> Any:
+        """As the client's."""
+        answer = await self.client.publish_batch(**request)
+        self.taken += len(answer["Successful"])
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
 
 
 @dataclass
@@ -145,19 +164,16 @@ class Household:
             pass
         return await self.heard()
 
-    async def hear(self, count: int) -> None:
-        """Listen until so many revisions have been told, or for half a minute: a busy topic is slow."""
-        for _ in range(300):
-            if len(contents(self.told)) >= count:
-                return
-            await asyncio.sleep(0.1)
-            await self.heard()
-
     async def heard(self) -> list[dict[str, Any]]:
-        """What came out of the topic of outward messages since the last time, in order of arrival."""
-        bodies = [json.loads(one) for one in await _drain(self.outward)]
-        self.told += bodies
-        return bodies
+        """What was told since the last time, in order of arrival; waits for all that the topic has taken."""
+        before = len(self.told)
+        deadline = time.monotonic() + _ARRIVAL_SECONDS
+        while True:
+            self.told += [json.loads(one) for one in await _drain(self.outward)]
+            if len(self.told) >= self.clients["sns"].taken:
+                return self.told[before:]
+            assert time.monotonic() < deadline, "what the topic took has not arrived"
+            await asyncio.sleep(0.1)
 
     async def events_archived(self) -> list[Event]:
         """What the archive's queue holds."""
@@ -172,6 +188,7 @@ async def household(settings: CoreSettings) -> AsyncIterator[Household]:
     names = settings.names
     async with AwsClients(worker_settings) as aws:
         clients = {name: await aws.open(name) for name in ("sqs", "dynamodb", "sns", "s3")}
+        clients["sns"] = Sns(clients["sns"])
         listener = names.of(LISTENER)
         for name in (listener, listener + DEAD_LETTER_SUFFIX):
             await clients["sqs"].create_queue(QueueName=name)

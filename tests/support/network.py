@@ -190,15 +190,17 @@ class _Wire:
             self._server = await asyncio.start_server(self._serve, HOST, self.port)
 
     async def close(self) -> None:
-        """Accept nothing, and break what is there."""
+        """Accept nothing, and break what is there, also what has only just been accepted."""
         self._open.set()
         if self._server is not None:
             self._server.close()
             self._server = None
-        while self._served:
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for writer in self._served.values():
                 _break(writer)
-            await asyncio.wait(list(self._served))
+            await asyncio.wait(others, timeout=0.1)
+        # A transport that is aborted is closed in the loop's next round.
+        await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -61,6 +61,11 @@ def to_item(values: Mapping[str, Any]) -> Item:
     return {name: attribute(value) for name, value in values.items()}
 
 
+def to_key(key: tuple[str, str]) -> Item:
+    """A key (partition, sort) as requests name it."""
+    return to_item({"pk": key[0], "sk": key[1]})
+
+
 def value_of(typed: Mapping[str, Any]) -> Any:
     """The plain value of a typed attribute; whole numbers come back as int, others as float."""
     ((kind, value),) = typed.items()

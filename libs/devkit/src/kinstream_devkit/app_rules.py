@@ -12,7 +12,7 @@ from ingest_api.rules import Rules
 from ingest_api.schemas import compile_schema
 from kinstream import keys
 from kinstream.app_rules import MAX_SCHEMAS, AppRules, Privacy, rules_of_row, schema_version
-from kinstream.dynamo import attribute, from_item, to_item
+from kinstream.dynamo import attribute, from_item, to_item, to_key
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.events import EventType
 from kinstream.resources import TABLE_REGISTRY, Names
@@ -73,7 +73,7 @@ class RuleBook:
         pointer["ExpressionAttributeValues"] = {":version": {"S": version}, ":most": {"N": str(MAX_SCHEMAS)}}
         pointer["ConditionExpression"] = "attribute_exists(#schemas.#type) OR size(#schemas) < :most"
         row = {"type": event_type, "version": version, "schema": text}
-        put = {"TableName": self._table, "Item": _key(keys.event_schema(app, event_type)) | to_item(row)}
+        put = {"TableName": self._table, "Item": to_key(keys.event_schema(app, event_type)) | to_item(row)}
         with _answering():
             try:
                 self._dynamodb.transact_write_items(TransactItems=[{"Update": pointer}, {"Put": put}])
@@ -90,14 +90,14 @@ class RuleBook:
         """Take back the schema of a type; PermanentError where it has none."""
         self.schema(app, event_type)
         pointer = self._pointer(app, event_type, "REMOVE #schemas.#type")
-        row = {"TableName": self._table, "Key": _key(keys.event_schema(app, event_type))}
+        row = {"TableName": self._table, "Key": to_key(keys.event_schema(app, event_type))}
         with _answering():
             self._dynamodb.transact_write_items(TransactItems=[{"Update": pointer}, {"Delete": row}])
 
     def _pointer(self, app: str, event_type: str, expression: str) -> dict[str, Any]:
         return {
             "TableName": self._table,
-            "Key": _key(keys.app_rules(app)),
+            "Key": to_key(keys.app_rules(app)),
             "UpdateExpression": expression,
             "ExpressionAttributeNames": {"#schemas": "schemas", "#type": event_type},
         }
@@ -106,7 +106,7 @@ class RuleBook:
         with _answering():
             self._dynamodb.update_item(
                 TableName=self._table,
-                Key=_key(keys.app_rules(app)),
+                Key=to_key(keys.app_rules(app)),
                 UpdateExpression=f"SET #name = {expression}",
                 ExpressionAttributeNames={"#name": name},
                 ExpressionAttributeValues={":value": attribute(value)},
@@ -114,7 +114,7 @@ class RuleBook:
 
     def _get(self, key: keys.Key) -> dict[str, Any] | None:
         with _answering():
-            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(key), ConsistentRead=True)
+            answer = self._dynamodb.get_item(TableName=self._table, Key=to_key(key), ConsistentRead=True)
         return from_item(answer["Item"]) if "Item" in answer else None
 
 
@@ -143,7 +143,3 @@ def _check_type(event_type: str) -> None:
         raise PermanentError(
             f"{event_type} is no event type: one looks like noun.past_verb in lower case, say content.viewed"
         ) from error
-
-
-def _key(key: keys.Key) -> dict[str, Any]:
-    return to_item({"pk": key[0], "sk": key[1]})

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream import keys
-from kinstream.dynamo import from_item, to_item
+from kinstream.dynamo import from_item, to_key
 from kinstream.errors import RetryableError
 from kinstream.resources import TABLE_COUNTERS, Names
 
@@ -21,7 +21,7 @@ def read_counter(dynamodb: Any, names: Names, app: str, name: Sequence[str]) -> 
     """
     table = names.of(TABLE_COUNTERS)
     slots = [keys.counter(app, *name, str(slot)) for slot in range(keys.CONTENT_SLOTS)]
-    wanted = [to_item({"pk": pk, "sk": sk}) for pk, sk in (keys.counter(app, *name), *slots)]
+    wanted = [to_key(key) for key in (keys.counter(app, *name), *slots)]
     amounts: dict[str, int] = defaultdict(int)
     pending: Any = {table: {"Keys": wanted, "ConsistentRead": True}}
     try:

@@ -19,7 +19,7 @@ from ingest_api.rules import Rules
 from ingest_api.schemas import EventSchema, compile_schema
 from kinstream import keys
 from kinstream.app_rules import AppRules, rules_of_row
-from kinstream.dynamo import from_item, to_item
+from kinstream.dynamo import from_item, to_key
 from kinstream.errors import KinstreamError, PermanentError, RetryableError
 from kinstream.resources import TABLE_REGISTRY, Names
 
@@ -149,12 +149,12 @@ class RulesTable:
 
     async def _stored(self, app: str) -> AppRules:
         answer = await self._dynamodb.get_item(
-            TableName=self._table, Key=_key(keys.app_rules(app)), ConsistentRead=True
+            TableName=self._table, Key=to_key(keys.app_rules(app)), ConsistentRead=True
         )
         return rules_of_row(from_item(answer["Item"])) if "Item" in answer else AppRules()
 
     async def _texts(self, app: str, types: Iterable[str]) -> dict[str, str]:
-        wanted = [_key(keys.event_schema(app, name)) for name in sorted(types)]
+        wanted = [to_key(keys.event_schema(app, name)) for name in sorted(types)]
         texts: dict[str, str] = {}
         while wanted:
             asked: Any = {self._table: {"Keys": wanted[:_KEYS_A_READ], "ConsistentRead": True}}
@@ -191,7 +191,3 @@ def _compiled(texts: Mapping[str, str]) -> dict[str, EventSchema]:
         except PermanentError as error:
             raise PermanentError(f"the registry's schema for {name} cannot be used: {error}") from error
     return schemas
-
-
-def _key(key: keys.Key) -> dict[str, Any]:
-    return to_item({"pk": key[0], "sk": key[1]})

@@ -58,6 +58,7 @@ class Collector:
         access_log: AccessLog,
         retention_seconds: int,
         body_timeout_seconds: float = 20.0,
+        quarantine_timeout_seconds: float = 5.0,
         max_receiving_bytes: int = 64 * 1024 * 1024,
         dialects: Sequence[Dialect] = (),
     ) -> None:
@@ -70,6 +71,7 @@ class Collector:
         self._access_log = access_log
         self._retention_ms = retention_seconds * 1000
         self._body_seconds = body_timeout_seconds
+        self._quarantine_seconds = quarantine_timeout_seconds
         self._repetitions = Repetitions()
         self._receiving_bytes = 0
         self._max_receiving_bytes = max_receiving_bytes
@@ -133,17 +135,15 @@ class Collector:
     async def _translated(self, dialect: Dialect, scope: Scope, receive: Receive) -> tuple[Answer, int]:
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization", b"")
-        if authorization:
-            # Before the body is read; a key within the body can only be looked at afterwards.
-            await self._identify(authorization)
+        # Before the body is read, if it can be; a key within the body can only be looked at afterwards.
+        caller = await self._identify(authorization) if authorization else None
         body = await self._read(headers, receive)
         if dialect.has_unlabelled_gzip:
             body = inflate_unlabelled(body)
         incoming = Incoming(scope["method"], scope["path"], scope["query_string"], headers, body, now_ms())
         reading = dialect.read(incoming)
-        if not authorization and reading.key:
-            authorization = b"Bearer " + reading.key.encode()
-        caller = await self._identify(authorization)
+        if caller is None:
+            caller = await self._identify(b"Bearer " + reading.key.encode() if reading.key else b"")
         rules = await self._rules_of(caller)
         judge = partial(admit_items, reading.items, incoming.received_at_ms, self._retention_ms, rules)
         admission = await _judged(judge, body, rules)
@@ -191,11 +191,12 @@ class Collector:
 
     async def _store_both(self, app: str, received_at_ms: int, admission: Admission) -> None:
         try:
-            async with asyncio.TaskGroup() as both:
+            # Bounded as a whole: each of a client's attempts may first wait for a connection.
+            async with asyncio.timeout(self._quarantine_seconds), asyncio.TaskGroup() as both:
                 both.create_task(self._quarantine.put(app, received_at_ms, admission.quarantined))
                 if admission.parts:
                     both.create_task(self._publisher.publish(app, admission.parts, admission.types))
-        except* (RetryableError, ApiError) as group:
+        except* (RetryableError, ApiError, TimeoutError) as group:
             # One error for whatever failed: two that are raised here would be a group again.
             raise unavailable("some of the events could not be kept now; send all again") from group
 

@@ -52,6 +52,8 @@ from kinstream.telemetry import configure_logging
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
+_RETRY_PAUSE_SECONDS = 1.0
+"""More than a client waits between its attempts."""
 _GARBAGE_THRESHOLD = 10_000
 """Objects between two looks for garbage: a request of many events alone makes a thousand."""
 _REDIS_TIMEOUT_SECONDS = 0.25
@@ -133,6 +135,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             access_log=access_log,
             retention_seconds=settings.ledger_retention_seconds,
             body_timeout_seconds=settings.body_timeout_seconds,
+            quarantine_timeout_seconds=_ATTEMPTS * settings.aws_timeout_seconds + _RETRY_PAUSE_SECONDS,
             max_receiving_bytes=settings.backlog_max_bytes,
             dialects=[Segment(), Snowplow(), PostHog(), CloudEvents()],
         )

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ingest_api.errors import unavailable
 from kinstream import keys
-from kinstream.dynamo import Item, attribute, from_item, to_item
+from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.ledger_format import split_key
 from kinstream.registry import ApiKey
 from kinstream.resources import (
@@ -62,7 +62,7 @@ class Tables:
         """The rows that a content's counters are spread over."""
         table = self._names.of(TABLE_COUNTERS)
         slots = [keys.content_counters(app, content_id, slot) for slot in range(keys.CONTENT_SLOTS)]
-        asked: Any = {table: {"Keys": [_key(key) for key in slots], "ConsistentRead": True}}
+        asked: Any = {table: {"Keys": [to_key(key) for key in slots], "ConsistentRead": True}}
         rows: list[Row] = []
         async with answering():
             while asked:
@@ -110,7 +110,7 @@ class Tables:
             try:
                 answer = await self._dynamodb.update_item(
                     TableName=self._names.of(TABLE_RECORDS),
-                    Key=_key(key),
+                    Key=to_key(key),
                     UpdateExpression="SET acknowledged_by = :by",
                     ConditionExpression="attribute_exists(pk) AND (attribute_not_exists(acknowledged_by)"
                     " OR attribute_type(acknowledged_by, :null))",
@@ -139,7 +139,7 @@ class Tables:
         async with answering():
             answer = await self._dynamodb.delete_item(
                 TableName=self._names.of(TABLE_REGISTRY),
-                Key=_key(keys.place(app, customer_id, place_id)),
+                Key=to_key(keys.place(app, customer_id, place_id)),
                 ReturnValues="ALL_OLD",
             )
         return bool(answer.get("Attributes"))
@@ -159,13 +159,13 @@ class Tables:
     async def _get(self, table: str, key: keys.Key) -> Row | None:
         async with answering():
             answer = await self._dynamodb.get_item(
-                TableName=self._names.of(table), Key=_key(key), ConsistentRead=True
+                TableName=self._names.of(table), Key=to_key(key), ConsistentRead=True
             )
         return from_item(answer["Item"]) if "Item" in answer else None
 
     async def _put(self, table: str, key: keys.Key, row: Row) -> None:
         async with answering():
-            await self._dynamodb.put_item(TableName=self._names.of(table), Item=_key(key) | to_item(row))
+            await self._dynamodb.put_item(TableName=self._names.of(table), Item=to_key(key) | to_item(row))
 
     async def _partition(
         self, table: str, partition: str, limit: int, after: str | None, *, newest_first: bool = False
@@ -193,7 +193,3 @@ class Tables:
 def has_expired(row: Row, now_ms: int) -> bool:
     """Whether a row's time to live has passed, though DynamoDB may still hold it."""
     return "expires_at" in row and row["expires_at"] * 1000 <= now_ms
-
-
-def _key(key: keys.Key) -> Item:
-    return {"pk": attribute(key[0]), "sk": attribute(key[1])}

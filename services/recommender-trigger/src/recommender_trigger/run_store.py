@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kinstream import keys
-from kinstream.dynamo import from_item, to_item
+from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.errors import KinstreamError
 from recommender_trigger.domain.runs import Run, State
 
@@ -92,7 +92,7 @@ class RunStore:
         try:
             await self._dynamodb.delete_item(
                 TableName=self._table,
-                Key=_key(keys.training_lock(run.app)),
+                Key=to_key(keys.training_lock(run.app)),
                 **self._mine(run.run_id, self.owner),
             )
         except ClientError as error:
@@ -104,7 +104,7 @@ class RunStore:
         return {
             "ConditionCheck": {
                 "TableName": self._table,
-                "Key": _key(keys.training_lock(run.app)),
+                "Key": to_key(keys.training_lock(run.app)),
                 **self._mine(run.run_id, self.owner),
             }
         }
@@ -122,7 +122,7 @@ class RunStore:
         try:
             await self._dynamodb.update_item(
                 TableName=self._table,
-                Key=_key(keys.training_lock(app)),
+                Key=to_key(keys.training_lock(app)),
                 UpdateExpression="SET #owner = :me, lease_until_ms = :until",
                 **(condition | {"ExpressionAttributeValues": values}),
             )
@@ -133,7 +133,7 @@ class RunStore:
         return True
 
     async def _get(self, key: keys.Key) -> dict[str, Any]:
-        answer = await self._dynamodb.get_item(TableName=self._table, Key=_key(key), ConsistentRead=True)
+        answer = await self._dynamodb.get_item(TableName=self._table, Key=to_key(key), ConsistentRead=True)
         return from_item(answer.get("Item", {}))
 
     async def _transact(self, *parts: dict[str, Any]) -> bool:
@@ -164,10 +164,6 @@ def is_refused(error: ClientError) -> bool:
         return False
     reasons = error.response.get("CancellationReasons", [])
     return any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons)
-
-
-def _key(key: keys.Key) -> dict[str, Any]:
-    return to_item({"pk": key[0], "sk": key[1]})
 
 
 def _run(item: dict[str, Any]) -> Run:

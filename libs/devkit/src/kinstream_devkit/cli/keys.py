@@ -5,17 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kinstream_devkit.cli._stack import data_dir_option, running_stack
+
 if TYPE_CHECKING:
     from kinstream_devkit.apps import Apps
     from kinstream_devkit.embedded.datadir import DataDir
 
-_data_dir = click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".kinstream"),
-    show_default=True,
-    help="Of the running stack.",
-)
 _app = click.option("--app", default="demo", show_default=True, help="The app whose keys are meant.")
 _kind = click.option(
     "--kind",
@@ -41,7 +36,7 @@ def keys() -> None:
 
 
 @keys.command("list")
-@_data_dir
+@data_dir_option
 @click.option("--app", help="Only this app's keys.")
 def list_keys(data_dir: Path, app: str | None) -> None:
     """Show every key: its app, kind, the beginning of its hash, since when and until when it works.
@@ -66,7 +61,7 @@ def list_keys(data_dir: Path, app: str | None) -> None:
 
 
 @keys.command()
-@_data_dir
+@data_dir_option
 @_app
 @_kind
 def create(data_dir: Path, app: str, kind: str) -> None:
@@ -83,7 +78,7 @@ def create(data_dir: Path, app: str, kind: str) -> None:
 
 
 @keys.command()
-@_data_dir
+@data_dir_option
 @_app
 @_kind
 def rotate(data_dir: Path, app: str, kind: str) -> None:
@@ -109,7 +104,7 @@ def rotate(data_dir: Path, app: str, kind: str) -> None:
 
 
 @keys.command()
-@_data_dir
+@data_dir_option
 @_app
 @click.argument("key")
 def revoke(data_dir: Path, app: str, key: str) -> None:
@@ -127,12 +122,7 @@ def revoke(data_dir: Path, app: str, key: str) -> None:
 
 
 def _open(data_dir: Path) -> "tuple[Apps, DataDir]":
-    from kinstream.aws import blocking_client
-    from kinstream.settings import CoreSettings
     from kinstream_devkit.apps import Apps
-    from kinstream_devkit.embedded.datadir import DataDir
 
-    data = DataDir(data_dir)
-    state = data.read_state()
-    settings = CoreSettings(name_prefix=state.name_prefix, aws_endpoint_url=state.endpoint_url)
-    return Apps(blocking_client("dynamodb", settings), settings.names), data
+    stack = running_stack(data_dir)
+    return Apps(stack.client("dynamodb"), stack.names), stack.data

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kinstream import keys
-from kinstream.dynamo import from_item, to_item
+from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.resources import INDEX_DUE, TABLE_LEDGER, TABLE_RECORDS, Names
 from session_worker.engine.due_buckets import Row
 
@@ -103,9 +103,8 @@ class DueWalk:
         """Whether nobody else walks the shard; takes over how far it has been walked."""
         if shard.is_mine_until_ms > now_ms:
             return True
-        pk, sk = keys.closing_progress(shard.name)
         answer = await self._dynamodb.get_item(
-            TableName=self._records, Key=to_item({"pk": pk, "sk": sk}), ConsistentRead=True
+            TableName=self._records, Key=to_key(keys.closing_progress(shard.name)), ConsistentRead=True
         )
         row = from_item(answer.get("Item", {}))
         self._passed(shard, row.get("done_ms", 0))
@@ -123,12 +122,11 @@ class DueWalk:
             self._passed(shard, done_ms)
 
     async def _record(self, shard: _Shard, now_ms: int, done_ms: int) -> bool:
-        pk, sk = keys.closing_progress(shard.name)
         until_ms = now_ms + LEASE_MS
         try:
             await self._dynamodb.update_item(
                 TableName=self._records,
-                Key=to_item({"pk": pk, "sk": sk}),
+                Key=to_key(keys.closing_progress(shard.name)),
                 UpdateExpression="SET #owner = :me, leased_until_ms = :until, done_ms = :done",
                 ConditionExpression="attribute_not_exists(pk) OR #owner = :me OR leased_until_ms <= :now",
                 ExpressionAttributeNames={"#owner": "owner"},

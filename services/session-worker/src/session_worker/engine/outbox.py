@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream import keys
-from kinstream.dynamo import from_item, to_item
+from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.keys import Key
 from kinstream.resources import INDEX_PENDING, Names
 from session_worker.effects import Announce
@@ -66,7 +66,7 @@ class Outbox:
         """Send a row as it stands now, which the index may not know yet; False where that failed."""
         try:
             answer = await self._dynamodb.get_item(
-                TableName=self._table, Key=to_item({"pk": key[0], "sk": key[1]}), ConsistentRead=True
+                TableName=self._table, Key=to_key(key), ConsistentRead=True
             )
             if "Item" in answer:
                 await self._publish(from_item(answer["Item"]))
@@ -90,7 +90,7 @@ class Outbox:
     async def _mark(self, key: Key) -> None:
         await self._dynamodb.update_item(
             TableName=self._table,
-            Key=to_item({"pk": key[0], "sk": key[1]}),
+            Key=to_key(key),
             UpdateExpression="REMOVE pending_shard SET sent_at_ms = :now, expires_at = :expires",
             ExpressionAttributeValues=to_item(
                 {":now": self._now_ms(), ":expires": (self._now_ms() + SENT_TTL_MS) // 1000}

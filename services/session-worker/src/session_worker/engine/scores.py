@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kinstream.dynamo import to_item
+from kinstream.dynamo import to_item, to_key
 from kinstream.views import trending
 from session_worker.effects import Score
 
@@ -44,7 +44,6 @@ class Scores:
                 log.warning("trending not written", extra={"error": type(error).__name__})
 
     async def _write(self, app: str, year: int, content_id: str, score: float) -> None:
-        pk, sk = trending.row_key(app, year, content_id)
         values = {
             ":score": float(f"{score:.6e}"),
             ":shard": trending.shard_of(app, year, content_id),
@@ -53,7 +52,7 @@ class Scores:
         }
         await self._client.update_item(
             TableName=self._table,
-            Key=to_item({"pk": pk, "sk": sk}),
+            Key=to_key(trending.row_key(app, year, content_id)),
             UpdateExpression="ADD trend :score SET trend_shard = :shard, content_id = :content, "
             "expires_at = :expires",
             ExpressionAttributeValues=to_item(values),

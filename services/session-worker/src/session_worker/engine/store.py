@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kinstream.dynamo import Item, from_item, to_item
+from kinstream.dynamo import Item, from_item, to_item, to_key
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.keys import Key
 from kinstream.ledger_format import Bucket, decode_bucket, split_sort_key
@@ -134,7 +134,7 @@ class Store:
     async def _batch_get(self, table: str, wanted: Sequence[Key]) -> dict[Key, Item]:
         # Eventually consistent: a stale answer costs one refused commit, a consistent one twice as much.
         pending: dict[str, Any] = {
-            table: {"Keys": [to_item({"pk": pk, "sk": sk}) for pk, sk in wanted]},
+            table: {"Keys": [to_key(key) for key in wanted]},
         }
         found: dict[Key, Item] = {}
         for attempt in range(MAX_READ_ATTEMPTS):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from kinstream import keys
-from kinstream.dynamo import Item, attribute, to_item
+from kinstream.dynamo import Item, attribute, to_item, to_key
 from kinstream.keys import Key
 from kinstream.ledger_format import Bucket, encode_bucket
 from session_worker.effects import Announce, Effect, Increment, Put, Threshold, Toggle
@@ -259,7 +259,7 @@ class _Update:
         clauses = [("ADD", self._adds), ("SET", self._sets)]
         update: dict[str, Any] = {
             "TableName": table,
-            "Key": to_item({"pk": key[0], "sk": key[1]}),
+            "Key": to_key(key),
             "UpdateExpression": " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses if parts),
             "ExpressionAttributeNames": {placeholder: name for name, placeholder in self._names.items()},
             "ExpressionAttributeValues": self._values,
