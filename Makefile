@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := libs/core services/ingest-api services/session-worker services/media-worker \
-            services/recommender-trigger[local] libs/devkit[dev]
+            services/recommender-trigger[local] libs/devkit[stack,dev]
 PROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
@@ -28,8 +28,8 @@ $(STAMP): constraints.txt $(PROJECTS)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(addprefix -e ,$(PACKAGES))
 	@touch $@
 
-demo: setup ## send real data through the whole path and compare every result
-	@$(BIN)/kinstream demo $(ARGS)
+demo: setup ## send real data through the whole path and compare every result; STACK=compose: through containers
+	@$(BIN)/kinstream demo $(if $(filter compose,$(STACK)),--compose) $(ARGS)
 
 demo-backpressure: setup ## cut SNS off for 30 s under load: what clients see, and that nothing is lost
 	@$(BIN)/python -m benchmarks.backpressure $(ARGS)

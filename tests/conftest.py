@@ -1,5 +1,6 @@
 """Fixtures for every test: one emulator a pytest worker, and names of their own for each test."""
 
+import os
 import uuid
 from collections.abc import Iterator
 
@@ -7,7 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from kinstream.settings import CoreSettings
+from tests.support import containers
 from tests.support.ministack import ministack
+from tests.support.redis_server import redis_server
 from tests.support.stack import stack as stack  # noqa: PLC0414 - a fixture is found by its name here
 
 
@@ -19,11 +22,56 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("stack"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--containers`: the emulator, Redis and the catalog's database in containers, else embedded."""
+    parser.addoption(
+        "--containers", action="store_true", help="servers in containers instead of embedded ones"
+    )
+
+
 @pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
+def on_containers(request: pytest.FixtureRequest) -> bool:
+    """Whether the servers that tests share are containers. The tests are the same."""
+    chosen = bool(request.config.getoption("containers"))
+    if chosen:
+        containers.require_containers(containers.MINISTACK, containers.REDIS, containers.POSTGRES)
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def endpoint(on_containers: bool) -> Iterator[str]:
     """Endpoint URL of the emulator that all tests of this pytest worker share."""
-    with ministack() as url:
+    with containers.ministack_container() if on_containers else ministack() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(on_containers: bool) -> Iterator[str]:
+    """URL of the Redis that tests of this pytest worker share, each with keys of its own."""
+    with containers.redis_container() if on_containers else redis_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(on_containers: bool) -> Iterator[str]:
+    """URL of the Postgres that tests of this pytest worker share."""
+    if on_containers:
+        with containers.postgres_container() as url:
+            yield url
+    elif url := os.environ.get("KINSTREAM_TEST_POSTGRES_URL"):
+        yield url
+    else:
+        pytest.skip("without --containers, KINSTREAM_TEST_POSTGRES_URL has to name a Postgres")
+
+
+@pytest.fixture(scope="module")
+def catalog_url(
+    request: pytest.FixtureRequest, on_containers: bool, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """URL of a catalog for the tests of one module: SQLite, or Postgres where servers are containers."""
+    if on_containers:
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path_factory.mktemp('catalog')}/catalog.sqlite3"
 
 
 @pytest.fixture

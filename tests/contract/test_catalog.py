@@ -1,6 +1,5 @@
-"""What the catalog promises, on SQLite, and on Postgres where KINSTREAM_TEST_POSTGRES_URL names one."""
+"""What the catalog promises, on SQLite and on Postgres."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,23 +13,14 @@ from kinstream.catalog.database import _engine
 from kinstream.catalog.models import Base
 from kinstream.errors import RetryableError
 
-POSTGRES_URL = os.environ.get("KINSTREAM_TEST_POSTGRES_URL", "")
 MP4 = Rendition("video", "video", "demo/m/video.mp4", "video/mp4", 1000, 352, 288, 6.0)
 POSTER = Rendition("poster", "image", "demo/m/poster.jpg", "image/jpeg", 100, 384, 288)
 
 
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param(
-            "postgres",
-            marks=pytest.mark.skipif(not POSTGRES_URL, reason="KINSTREAM_TEST_POSTGRES_URL is not set"),
-        ),
-    ]
-)
+@pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "postgres":
-        return POSTGRES_URL
+        return str(request.getfixturevalue("postgres_url"))
     return f"sqlite:///{tmp_path}/catalog.sqlite3"
 
 

@@ -33,7 +33,6 @@ from tests.support.access import ALERT, CASES, CONTENT, CUSTOMER, DEVICE, PERSON
 from tests.support.engine import engine, event
 from tests.support.ingest import Service, now_ms, start, stop
 from tests.support.oidc import AUDIENCE, ISSUER, Provider, Signer, provider
-from tests.support.redis_server import redis_server
 from tests.support.stack import eventually
 
 TABLES = (
@@ -116,12 +115,14 @@ class Family:
 
 
 @pytest.fixture(scope="module")
-def world(module_settings: CoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    module_settings: CoreSettings, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("access")
     provision(module_settings, processor_queues())
     migrate(f"sqlite:///{folder}/catalog.sqlite3")
     signer = Signer("ES256")
-    with provider(signer) as running, redis_server() as redis_url:
+    with provider(signer) as running:
         service = start(module_settings, folder, tokens_of(running) | {"KINSTREAM_REDIS_URL": redis_url})
         yield World(service, running, signer, folder / "catalog.sqlite3")
         assert stop(service) == 0

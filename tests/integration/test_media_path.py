@@ -46,11 +46,11 @@ FINAL = ("ready", "failed")
 class MediaStack:
     """One deployment on an emulator: the routes, the catalog, and a worker process to start and kill."""
 
-    def __init__(self, folder: Path, endpoint: str) -> None:
+    def __init__(self, folder: Path, endpoint: str, catalog_url: str) -> None:
         self.settings = MediaSettings(
             name_prefix=f"t{uuid.uuid4().hex[:12]}",
             aws_endpoint_url=endpoint,
-            catalog_url=f"sqlite:///{folder}/catalog.sqlite3",
+            catalog_url=catalog_url,
         )
         self._folder = folder
         migrate(self.settings.catalog_url.get_secret_value())
@@ -184,8 +184,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, endpoint: str) -> Iterator[MediaStack]:
-    made = MediaStack(tmp_path, endpoint)
+def stack(tmp_path: Path, endpoint: str, catalog_url: str) -> Iterator[MediaStack]:
+    made = MediaStack(tmp_path, endpoint, catalog_url)
     yield made
     made.close()
 
@@ -301,12 +301,12 @@ def test_work_under_way_at_sigterm_goes_back_and_is_done_by_the_next_worker(
         assert stack.wait(media_id, *FINAL)["state"] == "ready"
 
 
-def test_emulator_that_goes_away_and_comes_back_loses_nothing(tmp_path: Path) -> None:
+def test_emulator_that_goes_away_and_comes_back_loses_nothing(tmp_path: Path, catalog_url: str) -> None:
     state = tmp_path / "state"
     clip = tmp_path / "clip.3gp"
     write_phone_video(clip, seconds=1)
     with ministack(state) as url:
-        stack = MediaStack(tmp_path, url)
+        stack = MediaStack(tmp_path, url, catalog_url)
         process = stack.start_worker()
         first = stack.upload(clip, "video/3gpp")
         stack.wait(first, *FINAL)

@@ -15,17 +15,10 @@ from kinstream_devkit.embedded.emulator import HOST, free_port
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 from tests.support.ingest import Service, native, published, start, stop
-from tests.support.redis_server import redis_server
 from tests.support.stack import eventually
 
 BURST = 2_000
 PER_SECOND = 100
-
-
-@pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    with redis_server() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

@@ -113,12 +113,14 @@ def module_settings(endpoint: str) -> CoreSettings:
 
 
 @pytest.fixture(scope="module")
-def service(module_settings: CoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(
+    module_settings: CoreSettings, catalog_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """One ingest-api for the tests of a module."""
     folder = tmp_path_factory.mktemp("ingest-api")
     provision(module_settings, processor_queues())
-    migrate(f"sqlite:///{folder}/catalog.sqlite3")
-    running = start(module_settings, folder)
+    migrate(catalog_url)
+    running = start(module_settings, folder, {"KINSTREAM_CATALOG_URL": catalog_url})
     yield running
     assert stop(running) == 0
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import redis.asyncio
@@ -146,7 +147,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             customer_router(tables, sessions, trending, authenticator),
             family_router(tables, authenticator),
             content_router(tables, trending, authenticator),
-            media_router(catalog, blocking_client("s3", settings), settings, authenticator),
+            media_router(catalog, _s3_of_clients(settings), settings, authenticator),
             health_router(readiness, metrics),
         ]
         readiness.set(True)
@@ -157,6 +158,12 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             await publisher.close()
             await rules.close()
             catalog.close()
+
+
+def _s3_of_clients(settings: IngestSettings) -> Any:
+    """Signs URLs that clients use; is never called itself."""
+    url = settings.s3_public_url or settings.aws_endpoint_url
+    return blocking_client("s3", settings.model_copy(update={"aws_endpoint_url": url}))
 
 
 async def serve(settings: IngestSettings) -> None:

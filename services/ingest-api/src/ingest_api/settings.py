@@ -23,6 +23,8 @@ class IngestSettings(MediaSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(8080, ge=0, le=65_535)
+    s3_public_url: OptionalText = None
+    """Where clients reach S3, if not where this service does: an emulator in a container."""
     publish_linger_seconds: float = Field(0.003, ge=0, le=1)
     """How long events wait for company before they are sent to SNS."""
     publish_in_flight: int = Field(4, ge=1, le=64)

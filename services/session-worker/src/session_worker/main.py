@@ -145,14 +145,21 @@ class Worker:
 
 
 def chosen(processors: Sequence[Processor], names: str) -> list[Processor]:
-    """Those named, or all; SystemExit names what there is no processor for."""
-    if names == "all":
-        return list(processors)
-    wanted = {name.strip() for name in names.split(",")}
-    unknown = wanted - {processor.name for processor in processors}
-    if unknown:
-        known = ", ".join(processor.name for processor in processors)
-        sys.exit(f"KINSTREAM_PROCESSORS names {', '.join(sorted(unknown))}; there are {known}, or all")
+    """Those named, or all, or all but those named with a minus; SystemExit names what there is none for."""
+    known = {processor.name for processor in processors}
+    asked = {name.strip() for name in names.split(",")}
+    left_out = {name[1:] for name in asked if name.startswith("-")}
+    if asked == {"all"}:
+        wanted = known
+    elif len(left_out) == len(asked):
+        wanted = known - left_out
+    else:
+        wanted = asked
+    if not wanted | left_out <= known:
+        sys.exit(
+            f"KINSTREAM_PROCESSORS is {names!r}; it may be all, or some of {', '.join(sorted(known))}, "
+            "or each of some with a minus before it, for all the others"
+        )
     return [processor for processor in processors if processor.name in wanted]
 
 

@@ -9,7 +9,7 @@ class WorkerSettings(CoreSettings):
     """Environment variables `KINSTREAM_...`."""
 
     processors: str = "all"
-    """Names with commas between; each can run, and scale, as a service of its own."""
+    """Names with commas between, or those to leave out, each with a minus; each can scale by itself."""
     archive_max_messages: int = Field(500, ge=1)
     archive_linger_seconds: float = Field(20.0, gt=0, le=40)
     """How long events wait for company before they are archived; less than the queue's visibility."""

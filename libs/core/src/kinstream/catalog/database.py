@@ -44,7 +44,8 @@ def migrate(url: str) -> None:
 def _engine(text: str) -> Engine:
     url = _with_driver(make_url(text))
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
+        # Said, because a database that was made without a locale would answer in bytes.
+        return sa.create_engine(url, pool_pre_ping=True, connect_args={"client_encoding": "utf8"})
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     return engine

@@ -1,5 +1,6 @@
 """What several commands share: the running stack that they work on."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ data_dir_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".kinstream"),
     show_default=True,
+    envvar="KINSTREAM_DATA_DIR",
     help="Of the running stack.",
 )
 app_option = click.option("--app", default="demo", show_default=True, help="The app that is meant.")
@@ -50,12 +52,18 @@ class RunningStack(NamedTuple):
             raise PermanentError(f"there is no app {app}; there are {', '.join(known) or 'none'}")
 
 
-def running_stack(data_dir: Path) -> RunningStack:
-    """The stack on a folder; PermanentError where none runs."""
-    from kinstream.settings import CoreSettings
+def running_stack(data_dir: Path, url: str | None = None) -> RunningStack:
+    """The stack on a folder; PermanentError where none runs.
+
+    With the `url` of an API, or KINSTREAM_API_URL, it is the deployment that the environment describes as it
+    does for services; the folder then only holds what a command keeps for itself.
+    """
+    from kinstream.settings import CoreSettings, read_settings
     from kinstream_devkit.embedded.datadir import DataDir
 
     data = DataDir(data_dir)
+    if url := url or os.environ.get("KINSTREAM_API_URL"):
+        return RunningStack(data, read_settings(CoreSettings, "kinstream"), url)
     state = data.read_state()
     settings = CoreSettings(
         name_prefix=state.name_prefix,

@@ -57,7 +57,7 @@ def audit(
     """
     from kinstream_devkit.apps import Apps
 
-    stack = _deployment(url) if url else running_stack(data_dir)
+    stack = running_stack(data_dir, url)
     if app:
         stack.require_app(app)
     apps = [app] if app else Apps(stack.client("dynamodb"), stack.names).app_names()
@@ -69,13 +69,6 @@ def audit(
     if not apps:
         click.echo("there is no app")
     ctx.exit(1 if drifts else 0)
-
-
-def _deployment(url: str) -> RunningStack:
-    from kinstream.settings import CoreSettings, read_settings
-    from kinstream_devkit.embedded.datadir import DataDir
-
-    return RunningStack(DataDir(Path()), read_settings(CoreSettings, "kinstream audit"), url)
 
 
 def _audit(

@@ -1,12 +1,16 @@
 """kinstream demo"""
 
+import json
 import signal
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
+
+from kinstream.errors import PermanentError
 
 if TYPE_CHECKING:
     from kinstream_devkit.demo.run import Target
@@ -29,6 +33,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--url", help="Use a stack that runs already, with its two keys, instead of an own one.")
 @click.option("--write-key", help="Of the app at --url.")
 @click.option("--secret-key", help="Of the app at --url.")
+@click.option("--compose", is_flag=True, help="Use the stack that `docker compose up` runs here.")
 @click.option("--keep", is_flag=True, help="Keep what the demo's own stack stored, and say where.")
 @click.option(
     "--report",
@@ -47,6 +52,7 @@ def demo(
     url: str | None,
     write_key: str | None,
     secret_key: str | None,
+    compose: bool,
     keep: bool,
     report: Path,
 ) -> None:
@@ -63,6 +69,7 @@ def demo(
       kinstream demo
       kinstream demo --customers 100 --seed 3
       kinstream demo --events history.ndjson.gz --media birthday.3gp beach.jpg
+      kinstream demo --compose
       kinstream demo --url http://127.0.0.1:8080 --write-key kw_... --secret-key ks_...
     """
     signal.signal(signal.SIGTERM, _interrupt)
@@ -79,7 +86,7 @@ def demo(
         customers=customers,
         events=(*events, *_like_events(files)),
         media=(*media, *(path for path in files if path not in _like_events(files))),
-        target=_target(url, write_key, secret_key),
+        target=_of_compose() if compose else _target(url, write_key, secret_key),
         keep=keep,
     )
     console = Console(width=None if Console().is_terminal else 120)
@@ -108,6 +115,24 @@ def _target(url: str | None, write_key: str | None, secret_key: str | None) -> "
             "--url, --write-key and --secret-key belong together; `kinstream up` prints them"
         )
     return Target(url, write_key, secret_key)
+
+
+def _of_compose() -> "Target":
+    from kinstream_devkit.demo.run import Target
+
+    command = ["docker", "compose", "run", "--rm", "-T", "setup", "setup", "--json"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise PermanentError(
+            "docker is not installed; `kinstream demo` without --compose needs none"
+        ) from error
+    if asked.returncode:
+        raise PermanentError(
+            f"`{' '.join(command)}` failed; has `docker compose up` run here?\n{asked.stderr}"
+        )
+    address = json.loads(asked.stdout.splitlines()[-1])
+    return Target(address["url"], address["write_key"], address["secret_key"])
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +16,9 @@ from typing import Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kinstream.aws import blocking_client
 from kinstream.errors import PermanentError
 from kinstream.resources import ProcessorQueue
 from kinstream.settings import CoreSettings
-from kinstream_devkit.apps import Apps, ensure_first_app
 from kinstream_devkit.embedded.datadir import DataDir, Process, StackState
 from kinstream_devkit.embedded.emulator import free_port
 from kinstream_devkit.embedded.environment import (
@@ -37,7 +34,7 @@ from kinstream_devkit.embedded.environment import (
 from kinstream_devkit.embedded.prerequisites import check_disk, check_port, check_programs, java_problem
 from kinstream_devkit.embedded.supervisor import Supervisor
 from kinstream_devkit.processors import processor_queues
-from kinstream_devkit.provision import provision
+from kinstream_devkit.setting_up import set_up_catalog, set_up_emulator
 
 PREFERRED_HTTP_PORT = 8080
 PREFERRED_EMULATOR_PORT = 4566
@@ -139,7 +136,7 @@ class Stack:
         with ThreadPoolExecutor(2) as pool:
             self._supervisor.add(dependency_specs(self._data, ports))
             java = pool.submit(java_problem)
-            catalog = pool.submit(_migrate, settings)
+            catalog = pool.submit(set_up_catalog, settings)
             self._processors = processor_queues()
             self._wait_for(EMULATOR)
             credentials = self._bootstrap(settings)
@@ -217,9 +214,7 @@ class Stack:
             self._raise_if_stopping()
             try:
                 with self._lock:
-                    provision(settings, self._processors)
-                    with closing(blocking_client("dynamodb", settings)) as dynamodb:
-                        return ensure_first_app(Apps(dynamodb, settings.names), self._data)
+                    return set_up_emulator(settings, self._processors, self._data)
             except (BotoCoreError, ClientError, OSError) as error:
                 self._progress(f"the emulator does not take its set-up yet ({error}); trying again")
                 self._stopping.wait(_BOOTSTRAP_RETRY_SECONDS)
@@ -240,12 +235,6 @@ class Stack:
     def _raise_if_stopping(self) -> None:
         if self._stopping.is_set():
             raise StackStoppedError("stopped before it was ready")
-
-
-def _migrate(settings: CoreSettings) -> None:
-    from kinstream.catalog import migrate
-
-    migrate(settings.catalog_url.get_secret_value())
 
 
 def _known(ports: Mapping[str, int], name: str) -> tuple[int, ...]:

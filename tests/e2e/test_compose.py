@@ -1,0 +1,191 @@
+"""The stack in containers: healthy from nothing, exact, data outlives `down`, `down -v` leaves nothing."""
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kinstream_devkit.embedded.emulator import HOST, console_script, free_port
+from tests.support.containers import MINISTACK, POSTGRES, REDIS, require_containers
+from tests.support.ingest import native
+from tests.support.repository import ROOT
+from tests.support.stack import eventually
+
+SERVICES = (
+    "ingest-api",
+    "media-worker",
+    "recommender-trigger",
+    "session-worker",
+    "session-worker-archive",
+    "session-worker-safety",
+)
+DEPENDENCIES = ("ministack", "postgres", "redis")
+BASE = "python:3.11-slim-bookworm"
+
+BUILD_SECONDS = 1_500
+START_SECONDS = 240
+DEMO_SECONDS = 900
+
+
+@dataclass
+class Compose:
+    """A project of its own: no name and no port is another's."""
+
+    project: str = field(default_factory=lambda: f"kinstream-test-{uuid.uuid4().hex[:8]}")
+    port: int = field(default_factory=free_port)
+    emulator_port: int = field(default_factory=free_port)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """By which compose, and whatever calls it, finds the project."""
+        return os.environ | {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "KINSTREAM_PORT": str(self.port),
+            "KINSTREAM_EMULATOR_PORT": str(self.emulator_port),
+        }
+
+    def __call__(self, *arguments: str, seconds: float = START_SECONDS) -> str:
+        """What `docker compose ARGUMENTS` prints; it must succeed."""
+        return run("docker", "compose", *arguments, environment=self.environment, seconds=seconds)
+
+    def up(self, *arguments: str) -> None:
+        """Start everything and wait until it is healthy."""
+        self("up", "-d", *arguments)
+        eventually(lambda: self.unhealthy() == [], "healthy containers", seconds=START_SECONDS)
+
+    def unhealthy(self) -> list[str]:
+        """Names of containers that are not healthy; the one that sets up has ended well instead."""
+        states = [one["State"] | {"Name": one["Name"]} for one in self.containers()]
+        return [
+            state["Name"]
+            for state in states
+            if not (
+                state["Health"]["Status"] == "healthy"
+                if "Health" in state
+                else (state["Status"], state["ExitCode"]) == ("exited", 0)
+            )
+        ]
+
+    def containers(self, service: str | None = None) -> list[dict]:
+        """What the engine says of the project's containers."""
+        found = self("ps", "-a", "-q", *([service] if service else [])).split()
+        return json.loads(run("docker", "inspect", *found)) if found else []
+
+    def address(self) -> dict[str, str]:
+        """The address of the API and its keys, as the README tells to ask for them."""
+        return json.loads(self("run", "--rm", "-T", "setup", "setup", "--json").splitlines()[-1])
+
+    def left(self) -> list[str]:
+        """Names of what the engine holds of the project."""
+        mine = ["--filter", f"label=com.docker.compose.project={self.project}", "-q"]
+        kinds = (["container", "ls", "-a"], ["volume", "ls"], ["network", "ls"])
+        return [name for kind in kinds for name in run("docker", *kind, *mine).split()]
+
+
+def attempt(
+    *command: str, environment: dict[str, str] | None = None, seconds: float = START_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+    )
+
+
+def run(*command: str, environment: dict[str, str] | None = None, seconds: float = START_SECONDS) -> str:
+    ended = attempt(*command, environment=environment, seconds=seconds)
+    assert ended.returncode == 0, f"{' '.join(command)}:\n{ended.stdout[-4000:]}\n{ended.stderr[-4000:]}"
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def compose() -> Iterator[Compose]:
+    require_containers(MINISTACK, POSTGRES, REDIS, BASE)
+    project = Compose()
+    project("build", "-q", seconds=BUILD_SECONDS)
+    try:
+        yield project
+    finally:
+        project("down", "-v", "--remove-orphans")
+        assert project.left() == []
+
+
+def counted(address: dict[str, str], customer: str) -> int:
+    """Events of a customer as they are served."""
+    answer = httpx.get(
+        f"{address['url']}/v1/customers/{customer}/counters",
+        headers={"Authorization": f"Bearer {address['secret_key']}"},
+        trust_env=False,
+        timeout=30,
+    )
+    return answer.json()["events"] if answer.status_code == 200 else 0
+
+
+def send(address: dict[str, str], events: Sequence[dict]) -> None:
+    answer = httpx.post(
+        f"{address['url']}/v1/events",
+        json=events,
+        auth=(address["write_key"], ""),
+        trust_env=False,
+        timeout=30,
+    )
+    assert answer.json() == {"accepted": len(events), "rejected": []}
+
+
+@pytest.mark.timeout(BUILD_SECONDS + DEMO_SECONDS + 4 * START_SECONDS)
+def test_stack_in_containers_does_what_the_demo_says_and_keeps_it(compose: Compose, tmp_path: Path):
+    compose.up("--scale", "session-worker=2")
+    assert len(compose.containers("session-worker")) == 2
+    demo = [str(console_script("kinstream")), "demo", "--compose", "--customers", "40"]
+    run(*demo, "--report", str(tmp_path / "r.html"), environment=compose.environment, seconds=DEMO_SECONDS)
+
+    before = compose.address()
+    assert before["url"] == f"http://{HOST}:{compose.port}"
+    send(before, [native(customer_id="kept") for _ in range(3)])
+    eventually(lambda: counted(before, "kept") == 3, "counted events", seconds=60)
+    compose("down")
+    compose.up()
+    after = compose.address()
+    assert after == before
+    assert counted(after, "kept") == 3
+    send(after, [native(customer_id="kept")])
+    eventually(lambda: counted(after, "kept") == 4, "counted events", seconds=60)
+
+
+def test_operator_rotates_keys_with_the_command_in_the_container(compose: Compose):
+    compose.up()
+    assert "write" in compose("run", "--rm", "-T", "setup", "keys", "list")
+    revoke = ["run", "--rm", "-T", "setup", "keys", "revoke", "--app", "nobody", "00"]
+    refused = attempt("docker", "compose", *revoke, environment=compose.environment)
+    assert refused.returncode == 2
+    assert "live keys of app nobody" in refused.stderr
+
+
+def test_services_can_write_nowhere_and_may_do_nothing_but_their_work(compose: Compose):
+    compose.up()
+    for service in SERVICES:
+        for container in compose.containers(service):
+            host = container["HostConfig"]
+            assert container["Config"]["User"] == "10001", service
+            assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"]), service
+            assert "no-new-privileges:true" in host["SecurityOpt"], service
+    published = {
+        binding["HostIp"]
+        for service in (*SERVICES, *DEPENDENCIES)
+        for container in compose.containers(service)
+        for bindings in (container["HostConfig"]["PortBindings"] or {}).values()
+        for binding in bindings
+    }
+    assert published == {HOST}
+
+
+def test_service_whose_dependency_never_comes_ends_with_a_sentence(compose: Compose):
+    absent = {"KINSTREAM_STARTUP_WAIT_SECONDS": "1", "KINSTREAM_AWS_ENDPOINT_URL": f"http://{HOST}:9"}
+    variables = [part for name, value in absent.items() for part in ("-e", f"{name}={value}")]
+    ended = attempt("docker", "run", "--rm", "--network", "none", *variables, "kinstream/ingest-api")
+    assert ended.returncode == 1
+    assert "SNS has not answered for 1 s" in ended.stdout + ended.stderr
