@@ -53,15 +53,14 @@ def redis_url(on_containers: bool) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(on_containers: bool) -> Iterator[str]:
-    """URL of the Postgres that tests of this pytest worker share."""
-    if on_containers:
-        with containers.postgres_container() as url:
-            yield url
-    elif url := os.environ.get("KINSTREAM_TEST_POSTGRES_URL"):
+def postgres_url() -> Iterator[str]:
+    """URL of the Postgres that tests of this pytest worker share: a container, for there is none embedded."""
+    if url := os.environ.get("KINSTREAM_TEST_POSTGRES_URL"):
         yield url
-    else:
-        pytest.skip("without --containers, KINSTREAM_TEST_POSTGRES_URL has to name a Postgres")
+        return
+    containers.require_containers(containers.POSTGRES)
+    with containers.postgres_container() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

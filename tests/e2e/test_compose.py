@@ -28,6 +28,9 @@ SERVICES = (
 DEPENDENCIES = ("ministack", "postgres", "redis")
 BASE = "python:3.11-slim-bookworm"
 
+# Two workers would build and start all of it twice.
+pytestmark = pytest.mark.xdist_group("compose")
+
 BUILD_SECONDS = 1_500
 START_SECONDS = 240
 DEMO_SECONDS = 900

@@ -371,11 +371,12 @@ def test_only_the_app_itself_sees_its_media(stack: MediaStack) -> None:
 
 
 def test_pages_show_each_item_once_newest_first(stack: MediaStack) -> None:
-    ids = [stack.declare("image/jpeg", 10).json()["media_id"] for _ in range(5)]
+    customer = uuid.uuid4().hex
+    ids = [stack.declare("image/jpeg", 10, customer_id=customer).json()["media_id"] for _ in range(5)]
     stack.declare("image/jpeg", 10, customer_id="fam-2")
     seen, cursor = [], None
     while True:
-        params = {"customer_id": "fam-1", "limit": 2} | ({"cursor": cursor} if cursor else {})
+        params = {"customer_id": customer, "limit": 2} | ({"cursor": cursor} if cursor else {})
         page = stack.api.get("/v1/media", params=params, headers=bearer(stack.secret_key)).json()
         seen += [item["media_id"] for item in page["media"]]
         cursor = page["next"]
