@@ -50,7 +50,7 @@ def wait_for(what: str, step: Callable[[], Result], seconds: float, say: Say) ->
     while True:
         try:
             return step()
-        except (BotoCoreError, ClientError, OperationalError, OSError) as error:
+        except (BotoCoreError, ClientError, OperationalError, OSError, RetryableError) as error:
             if time.monotonic() > deadline:
                 raise RetryableError(
                     f"{what} has not answered for {seconds:.0f} s: {_first(error)}"
