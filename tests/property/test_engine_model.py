@@ -89,6 +89,7 @@ class Happening(Enum):
     WRONG_CLOCK = auto()
     TRAINING = auto()
     HOURS = auto()
+    COARSE_CLOCKS = auto()
 
 
 class Drawn(NamedTuple):
@@ -248,6 +249,8 @@ class EngineModel(RuleBasedStateMachine):
                 self.world.upkeep(number)
             case Happening.WRONG_CLOCK:
                 self.world.skew(number, (number - 6) * 3_000)
+            case Happening.COARSE_CLOCKS:
+                self.world.tick_ms = 1 - self.world.tick_ms
             case Happening.HOURS:
                 self.world.let_time_pass((1 + number) * HOUR_MS // 2)
             case Happening.TRAINING:
