@@ -22,7 +22,7 @@ from kinstream.ledger_format import (
     sort_key,
 )
 from kinstream.views.cardinality import register_of
-from session_worker.engine.transaction import TableNames, Transaction
+from session_worker.engine.transaction import Remembered, TableNames, Transaction
 from session_worker.processor import History, Stateful, discover
 from session_worker.processors.activity import Activity
 from session_worker.processors.content import Content
@@ -57,7 +57,7 @@ def stored_bytes(processor: Stateful, bucket: Bucket) -> int:
     transaction = Transaction(TABLES, slot=0, now_ms=START_MS)
     key = partition_key(APP, processor.name, ["fam-1"]), sort_key(["ipad-1"], bucket.start_ms)
     transaction.put_bucket(key, bucket, expires_at=START_MS // 1000)
-    ((request,), _) = transaction.requests({}, lambda _: False)
+    ((request,), _) = transaction.requests({}, lambda _: Remembered())
     return item_bytes(request["Put"]["Item"])
 
 

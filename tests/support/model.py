@@ -58,7 +58,7 @@ class Running:
 class World:
     """AWS and the workers. `due_marks` tells how often each counter was marked due."""
 
-    def __init__(self, workers: int, training_threshold: int, cached_items: int) -> None:
+    def __init__(self, workers: int, training_threshold: int, cached_items: int, most_types: int) -> None:
         self.gate = Gate()
         self.sqs, self.sns = MemorySqs(), MemorySns()
         self.dynamodb = ForgetfulDynamoDb(self._written)
@@ -69,11 +69,16 @@ class World:
         )
         self.names = self._settings.names
         with mock.patch.dict(
-            os.environ, {"KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS": str(training_threshold)}
+            os.environ,
+            {
+                "KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS": str(training_threshold),
+                "KINSTREAM_ACTIVITY_MOST_TYPES": str(most_types),
+            },
         ):
             found = discover()
         self.processors: list[Processor] = [p for p in found if isinstance(p, Stateful)]
         self.training_threshold = training_threshold
+        self.most_types = most_types
         self.due_marks: dict[str, int] = defaultdict(int)
         self.outbox: dict[str, dict[str, Any]] = {}
         self._skews_ms = [0] * workers
