@@ -14,7 +14,7 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-backpressure up test check format lock bench bench-ingest bench-ledger clean
+.PHONY: help setup demo demo-backpressure up test test-faults check format lock bench bench-ingest bench-ledger clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ up: setup ## run the embedded stack in the foreground
 
 test: setup ## run the whole suite
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-faults: setup ## the long fault runs, which `make test` has in a short form: half an hour
+	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
+	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
 
 check: setup ## format, lint, types, import rules, generated files
 	$(BIN)/ruff format --check $(SOURCES)
