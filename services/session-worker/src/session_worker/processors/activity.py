@@ -39,6 +39,8 @@ class Activity(Reducer):
 
     name = "activity"
     handles = None
+    # Sessions were announced and trainings begun on its account.
+    rebuildable = False
     example = {
         "id": "e-1",
         "type": "screen.viewed",
