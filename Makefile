@@ -66,7 +66,7 @@ bench: setup ## measure every number of the README against its peer
 bench-ingest: setup ## every number of ingest-api, with load, memory and an emulator: 15 minutes
 	@$(BIN)/python -m benchmarks ingest $(ARGS)
 
-bench-ledger: setup ## every number of the session-worker: 3 minutes
+bench-ledger: setup ## every number of the session-worker: 5 minutes
 	@$(BIN)/python -m benchmarks ledger $(ARGS)
 
 clean: ## remove what make and the stack left behind
