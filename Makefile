@@ -40,7 +40,7 @@ up: setup ## run the embedded stack in the foreground
 test: setup ## run the whole suite
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-test-faults: setup ## the long fault runs, which `make test` has in a short form: half an hour
+test-faults: setup ## the long fault runs, which `make test` has in a short form: 15 minutes
 	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
 	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
 

@@ -83,13 +83,17 @@ def shown(reader: Reader) -> dict[str, tuple[int, int]]:
     return {content: (answer["likes"], answer["views"]) for content, answer in found.items()}
 
 
+def trending(reader: Reader) -> set[str]:
+    return {item["content_id"] for item in reader.get("/v1/trending")["items"]}
+
+
 def meant(events: list[Event]) -> dict[str, tuple[int, int]]:
     contents = truth_of(events).contents
     return {content: (contents[content].likes, contents[content].views) for content in CONTENTS}
 
 
 def command(data_dir: Path) -> list[str]:
-    options = ["--archive-lag-seconds", "30", "--rate", "400", "--data-dir", str(data_dir)]
+    options = ["--archive-lag-seconds", "20", "--rate", "400", "--data-dir", str(data_dir)]
     return [str(console_script("kinstream")), "rebuild", "content", *options]
 
 
@@ -144,6 +148,7 @@ def test_a_rebuild_under_traffic_and_kills_ends_exact_and_the_old_is_served_unti
             wait_for("all is counted and archived", all_is_counted)
             everything = [*before, *traffic.sent, *more]
             wait_for("what is served is exact", lambda: shown(reader) == meant(everything), seconds=30)
+            wait_for("what trends is what is viewed", lambda: trending(reader) == set(CONTENTS), seconds=30)
         counted = read_counter(dynamodb, settings.names, FIRST_APP, ["content", CONTENTS[0]])
         assert counted["views"] == meant(everything)[CONTENTS[0]][1]
         assert settings.names.rebuild_queue("content") not in queues_of(settings)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from kinstream import keys
 from kinstream.dynamo import from_item, to_key
 
-MAX_AGE_MS = 5_000
+MAX_AGE_MS = 3_000
 """So old at most is what a reader takes to be true: a rebuild waits longer after each change."""
 
 _MARK = "~"

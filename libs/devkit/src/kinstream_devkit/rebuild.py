@@ -144,7 +144,8 @@ class Rebuild:
         self._wait_until_counted()
         aside = self._messages().put_aside()
         self._write("REMOVE building", "served = :building", found.building)
-        self._wait_until_heard("until no worker asks for the rebuild's queue any more")
+        # At once: after a death from here on the same command would begin another rebuild. Workers that
+        # still ask for the queue are refused for a moment.
         for name in [self._queue.name] if aside else [self._queue.name, self._dead_letters]:
             url = self._clients["sqs"].get_queue_url(QueueName=name)["QueueUrl"]
             self._clients["sqs"].delete_queue(QueueUrl=url)

@@ -20,6 +20,8 @@ _LOOK_EVERY = 20
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 0.2
 _ATTEMPTS = 8
+_LOOKS = 2
+"""So often in a row the queue must look empty: its figures are approximate."""
 _WAITING, _UNDER_WAY = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 
 Say = Callable[[str], None]
@@ -88,12 +90,16 @@ class ReplayQueue:
         """Whether the worker has counted everything but so few messages; False where too much comes live to
         tell."""
         deadline = time.monotonic() + patience_seconds
-        while sum(numbers := self._numbers(self._url)) > few:
+        looks = 0
+        while True:
+            numbers = self._numbers(self._url)
+            looks = looks + 1 if sum(numbers) <= few else 0
+            if looks >= _LOOKS:
+                return True
             if time.monotonic() >= deadline:
                 return False
             self._say(f"waiting until the worker has counted them: {sum(numbers):,} messages to go")
             time.sleep(_PAUSE_SECONDS)
-        return True
 
     def _wait_for_room(self) -> None:
         fewest, deadline = float("inf"), 0.0
