@@ -14,7 +14,8 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-backpressure up test test-containers check format lock bench bench-ingest bench-ledger clean
+.PHONY: help setup demo demo-backpressure up test test-containers test-faults check format lock bench \
+    bench-ingest bench-ledger clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -44,6 +45,10 @@ test-containers: setup ## the same tests before servers in containers: emulator,
 	@$(BIN)/pytest --containers $(or $(ARGS),tests/contract/test_catalog.py tests/integration/test_setup.py \
 	    tests/integration/test_rate_limits.py tests/unit/ingest_api/test_rate_limit.py)
 
+test-faults: setup ## the long fault runs, which `make test` has in a short form: 15 minutes
+	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
+	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
+
 check: setup ## format, lint, types, import rules, generated files
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
@@ -66,7 +71,7 @@ bench: setup ## measure every number of the README against its peer
 bench-ingest: setup ## every number of ingest-api, with load, memory and an emulator: 15 minutes
 	@$(BIN)/python -m benchmarks ingest $(ARGS)
 
-bench-ledger: setup ## every number of the session-worker: 3 minutes
+bench-ledger: setup ## every number of the session-worker: 5 minutes
 	@$(BIN)/python -m benchmarks ledger $(ARGS)
 
 clean: ## remove what make and the stack left behind

@@ -27,6 +27,7 @@ MODULES = {
     "session-read": "session_read",
     "worker": "worker",
     "write-units": "write_units",
+    "growth": "growth",
     "video": "video",
     "thumbnails": "thumbnails",
     "recommendations": "recommendations",

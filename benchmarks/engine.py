@@ -1,9 +1,14 @@
 """The session-worker's engine, driven group by group with whatever client it is given."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
+
+from kinstream.aws import CredentialsSource, endpoint
+from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.queues import Message
 from session_worker.engine.groups import Group
 from session_worker.main import Worker
@@ -29,6 +34,7 @@ class Engine:
         self._worker = Worker(configured, None, client, None, None)
         self._processors = {processor.name: processor for processor in discover()}
         self._scores = self._worker.scores
+        self._groups: dict[str, Group] = {}
         self.flush_seconds = 0.0
         """CPU time of writing trending, which lies outside of any commit."""
 
@@ -36,7 +42,10 @@ class Engine:
         self, processor: str, groups: Sequence[Sequence[Message]], flush_groups: int = 0
     ) -> tuple[int, int]:
         """(events counted, messages failed) of all groups; scores flushed after so many, and at the end."""
-        group = Group(self._worker.committer(self._processors[processor]), _NoQueue())  # type: ignore[arg-type]
+        group = self._groups.get(processor)
+        if group is None:
+            committer = self._worker.committer(self._processors[processor])
+            group = self._groups[processor] = Group(committer, _NoQueue())  # type: ignore[arg-type]
         counted = failed = 0
         for number, messages in enumerate(groups, 1):
             outcome = await group.run(messages)
@@ -53,6 +62,16 @@ class Engine:
         began = time.process_time()
         await self._scores.flush()
         self.flush_seconds += time.process_time() - began
+
+
+@asynccontextmanager
+async def over_http(url: str, prefix: str) -> AsyncIterator[Engine]:
+    """An engine with the client that production gives it, before a stub of DynamoDB at `url`."""
+    configured = settings(prefix, url)
+    async with aiohttp.ClientSession() as http:
+        source = CredentialsSource(configured)
+        client = DynamoDbHttp(http, endpoint("dynamodb", configured), configured.aws_region, source, 10)
+        yield Engine(client, configured)
 
 
 class _NoQueue:

@@ -13,6 +13,7 @@ _CLAUSES = re.compile(r"\b(ADD|SET|REMOVE)\b")
 _COMMAS = re.compile(r",\s*(?![^(]*\))")
 _COMPARE = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _FUNCTION = re.compile(r"(\w+)\(([^)]*)\)")
+_SIZE = re.compile(r"size\((\S+)\)")
 _BETWEEN = re.compile(r"BETWEEN (\S+) AND (\S+)")
 _EXACT = Context(prec=38)
 """DynamoDB's numbers have 38 digits."""
@@ -35,7 +36,10 @@ class Names(NamedTuple):
 
 
 def holds(condition: str, item: Item, names: Names) -> bool:
-    """Whether an item, empty where there is none, meets a condition: terms joined by OR, or by AND."""
+    """Whether an item, empty where there is none, meets a condition: terms joined by OR, or by AND; or
+    several such in parentheses, joined by AND."""
+    if condition.startswith("("):
+        return all(holds(part, item, names) for part in condition[1:-1].split(") AND ("))
     if " OR " in condition:
         return any(_term(term, item, names) for term in condition.split(" OR "))
     return all(_term(term, item, names) for term in condition.split(" AND "))
@@ -48,8 +52,15 @@ def _term(term: str, item: Item, names: Names) -> bool:
             raise ValueError(f"no such condition is known: {term}")
         return (names.name(name) in item) is (verb == "attribute_exists")
     name, sign, value = term.split()
-    stored = item.get(names.name(name))
+    if sized := _SIZE.fullmatch(name):
+        stored = _size(item.get(names.name(sized[1])))
+    else:
+        stored = item.get(names.name(name))
     return stored is not None and _COMPARE[sign](plain(stored), plain(names.values[value]))
+
+
+def _size(typed: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if typed is None else {"N": str(len(next(iter(typed.values()))))}
 
 
 class KeyCondition(NamedTuple):
@@ -118,8 +129,8 @@ def _sum(stored: dict[str, Any] | None, added: dict[str, Any]) -> dict[str, Any]
     if stored is None:
         return added
     ((kind, value),) = added.items()
-    if kind == "NS":
-        return {"NS": sorted({*stored["NS"], *value})}
+    if kind in {"NS", "SS"}:
+        return {kind: sorted({*stored[kind], *value})}
     if kind != "N":
         raise ValueError(f"ADD knows no {kind}")
     return {"N": f"{_EXACT.add(Decimal(stored['N']), Decimal(value)).normalize():f}"}

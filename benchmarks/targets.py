@@ -23,7 +23,7 @@ GROUPS = {
         *("ingest-50", "ingest-1", "ingest-fastapi"),
         *("ingest-p99", "ingest-memory", "ingest-emulator", "fairness"),
     ),
-    "ledger": ("worker", "write-units", "session-read"),
+    "ledger": ("worker", "write-units", "growth", "session-read"),
 }
 """Names that stand for several rows."""
 
@@ -73,6 +73,11 @@ TARGETS = {
         "DynamoDB write units per 1,000 events, batches of 10 a customer",
         "one conditional write an event plus its counters in a transaction",
         "at most 1,500",
+    ),
+    "growth": Target(
+        "session-worker: events a second of one core's CPU at 1,000, 100,000 and 1,000,000 customers",
+        "one another, DynamoDB at a stub",
+        "flat within 20 %",
     ),
     "video": Target(
         "video to MP4: CPU",

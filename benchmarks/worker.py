@@ -11,16 +11,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-import aiohttp
 import msgspec
 
 from benchmarks import engine, workload
 from benchmarks.memory_dynamodb import MemoryDynamoDb
 from benchmarks.processes import stub_aws
 from benchmarks.runner import Bench, MissingError, Result, cpu_clock, interleave, ratio, spread
-from kinstream.aws import CredentialsSource, endpoint
 from kinstream.chunks import decode_chunk
-from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.events import CONTENT_LIKED, CONTENT_UNLIKED, CONTENT_VIEWED, ActivityData, Event
 from kinstream.queues import Message
 from kinstream.views.sessions import GAP_MS
@@ -105,11 +102,7 @@ def _over_http(
     url: str, prefix: str, groups: Sequence[Sequence[Message]], events: int, trending: list[float]
 ) -> float:
     async def with_client() -> float:
-        configured = engine.settings(prefix, url)
-        async with aiohttp.ClientSession() as http:
-            source = CredentialsSource(configured)
-            client = DynamoDbHttp(http, endpoint("dynamodb", configured), configured.aws_region, source, 10)
-            worker = engine.Engine(client, configured)
+        async with engine.over_http(url, prefix) as worker:
             with cpu_clock() as clock:
                 await _commit(worker, groups, events, flush_groups=_FLUSH_GROUPS)
         trending.append(worker.flush_seconds)

@@ -81,6 +81,20 @@ async def test_an_error_in_a_customers_counter_is_named(service: Service, app: A
     assert [(drift.archived, drift.served) for drift in found.drifts] == [(2, 99)]
 
 
+async def test_types_that_are_summed_are_compared_as_their_sum(
+    service: Service, app: App, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("KINSTREAM_ACTIVITY_MOST_TYPES", "1")
+    async with bench(service, app) as worker:
+        await with_an_evening(worker)
+        key = keys.customer_counters(app.name, "fam-1")
+        counted = (await worker.engine.item(TABLE_COUNTERS, key))["type:(other)"]
+        await worker.change(TABLE_COUNTERS, key, **{"type:(other)": counted + 1})
+        found = await worker.audit()
+    assert named(found) == {("customer", "fam-1", "(other)")}
+    assert [(drift.archived, drift.served) for drift in found.drifts] == [(counted, counted + 1)]
+
+
 async def test_an_entry_lost_from_the_ledger_is_named_by_its_session(service: Service, app: App):
     async with bench(service, app) as worker:
         await with_an_evening(worker)

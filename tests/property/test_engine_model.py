@@ -89,6 +89,7 @@ class Happening(Enum):
     WRONG_CLOCK = auto()
     TRAINING = auto()
     HOURS = auto()
+    COARSE_CLOCKS = auto()
 
 
 class Drawn(NamedTuple):
@@ -180,11 +181,14 @@ class EngineModel(RuleBasedStateMachine):
         self._garbage = 0
 
     @initialize(
-        threshold=st.integers(1, 8), cached_items=st.sampled_from([1, 3, 5_000]), luck=st.integers(0, 2**16)
+        threshold=st.integers(1, 8),
+        cached_items=st.sampled_from([1, 3, 5_000]),
+        most_types=st.sampled_from([1, 2, 3, 200]),
+        luck=st.integers(0, 2**16),
     )
-    def begin(self, threshold: int, cached_items: int, luck: int) -> None:
+    def begin(self, threshold: int, cached_items: int, most_types: int, luck: int) -> None:
         self._luck = Random(luck)
-        self.world = World(WORKERS, threshold, cached_items)
+        self.world = World(WORKERS, threshold, cached_items, most_types)
         for app in APPS:
             for place in PLACES:
                 self.world.put_place(app, place.customer_id, asdict(place))
@@ -248,6 +252,8 @@ class EngineModel(RuleBasedStateMachine):
                 self.world.upkeep(number)
             case Happening.WRONG_CLOCK:
                 self.world.skew(number, (number - 6) * 3_000)
+            case Happening.COARSE_CLOCKS:
+                self.world.tick_ms = 1 - self.world.tick_ms
             case Happening.HOURS:
                 self.world.let_time_pass((1 + number) * HOUR_MS // 2)
             case Happening.TRAINING:
@@ -266,7 +272,7 @@ class EngineModel(RuleBasedStateMachine):
             self.world.come_to_rest()
             self.world.check()
             for app in APPS:
-                compare(self.world, app, self._counted(app), PLACES)
+                compare(self.world, app, self._counted(app), PLACES, self.world.most_types)
                 compare_closings(self.world, app, self._counted(app))
             compare_announcements(self.world)
             self._compare_what_was_put_aside()

@@ -1,8 +1,11 @@
 """The ledger's bytes: a set, whatever order its members came in, and keys that never collide."""
 
+from array import array
 from itertools import permutations
 
+import msgspec
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +84,30 @@ def test_timeline_orders_equal_times_by_fact_and_not_by_hash():
     rows = [(("a", 5), ("zoo", "")), (("b", 5), ("art", "")), (("c", 1), ("end", ""))]
     for order in permutations(rows):
         assert [fact[0] for _, fact in bucket_of(order).timeline()] == ["end", "art", "zoo"]
+
+
+@given(st.dictionaries(st.tuples(st.text(max_size=5), st.integers(0, HOUR_MS - 1)), facts, max_size=300))
+def test_facts_stored_before_they_were_compressed_are_still_read(rows):
+    bucket = bucket_of(rows.items())
+    order = sorted(bucket.facts)
+    table = sorted(set(bucket.facts.values()), key=repr)
+    codes = array("B" if len(table) <= 256 else "H", (table.index(bucket.facts[entry]) for entry in order))
+    plain = msgspec.msgpack.encode((table, codes.typecode, codes.tobytes()))
+    assert decode_bucket(0, encode_bucket(bucket)[0], plain, 1).facts == bucket.facts
+
+
+@given(facts=st.lists(facts, max_size=300), width=st.sampled_from("BH"), codes=st.binary(max_size=600))
+def test_plain_facts_never_look_compressed(facts, width, codes):
+    plain = msgspec.msgpack.encode((facts, width, codes))
+    # Three things in a list: msgpack says so in the first byte, whatever they are.
+    assert plain[0] == 0x93
+    assert zstandard.FRAME_HEADER[0] != plain[0]
+
+
+def test_facts_beyond_what_an_item_may_hold_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledger_format, "MAX_FACTS_BYTES", 300)
+    with pytest.raises(PermanentError, match="more than 300 bytes of facts"):
+        encode_bucket(bucket_of(((f"event-{n}", n), ("reading", f"story-{n}")) for n in range(40)))
 
 
 def test_hour_at_one_event_a_second_stays_under_64_kilobytes():

@@ -58,21 +58,27 @@ class Running:
 class World:
     """AWS and the workers. `due_marks` tells how often each counter was marked due."""
 
-    def __init__(self, workers: int, training_threshold: int, cached_items: int) -> None:
+    def __init__(self, workers: int, training_threshold: int, cached_items: int, most_types: int) -> None:
         self.gate = Gate()
         self.sqs, self.sns = MemorySqs(), MemorySns()
         self.dynamodb = ForgetfulDynamoDb(self._written)
         self.now_ms = START_MS
+        self.tick_ms = 1
         self._settings = WorkerSettings(
             name_prefix=PREFIX, ledger_hash_key="a key for the model", cached_items=cached_items
         )
         self.names = self._settings.names
         with mock.patch.dict(
-            os.environ, {"KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS": str(training_threshold)}
+            os.environ,
+            {
+                "KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS": str(training_threshold),
+                "KINSTREAM_ACTIVITY_MOST_TYPES": str(most_types),
+            },
         ):
             found = discover()
         self.processors: list[Processor] = [p for p in found if isinstance(p, Stateful)]
         self.training_threshold = training_threshold
+        self.most_types = most_types
         self.due_marks: dict[str, int] = defaultdict(int)
         self.outbox: dict[str, dict[str, Any]] = {}
         self._skews_ms = [0] * workers
@@ -117,8 +123,8 @@ class World:
                 self.gate.start(running, _once(action))
 
     def decide(self, call: Call, fate: Fate) -> None:
-        """Let a call go on; a millisecond passes."""
-        self.now_ms += 1
+        """Let a call go on; a millisecond passes, where clocks are so fine."""
+        self.now_ms += self.tick_ms
         self.gate.decide(call, fate)
 
     def crash(self, number: int) -> None:

@@ -11,6 +11,8 @@ CONTENT_UNLIKED = "content.unliked"
 LOCATION_UPDATED = "location.updated"
 SESSION_CLOSED = "session.closed"
 
+OTHER = "(other)"
+"""Stands in a counter for the names (event types, say) beyond those that it tells apart. No type is so."""
 RESERVED_TYPES = frozenset({SESSION_CLOSED})
 """Types of what Kinstream says itself; from a client they are refused."""
 

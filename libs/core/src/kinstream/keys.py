@@ -70,6 +70,11 @@ def closing_progress(shard: str) -> Key:
     return "closing", shard
 
 
+def generations(processor: str) -> Key:
+    """Registry table: which generation of a processor's results is `served`, and which is `building`."""
+    return "generations", processor
+
+
 def app(app_id: str) -> Key:
     """Registry table: an app."""
     return "apps", app_id

@@ -2,10 +2,11 @@
 
 An entry is 8 bytes: 22 bits of millisecond offset in the bucket, 42 bits of a keyed hash of the event
 id. Entries are kept sorted, so that equal sets are equal bytes. Beside each entry stands its fact, a
-small tuple that its processor chose; equal facts are stored once.
+small tuple that its processor chose; equal facts are stored once, and many of them compressed.
 """
 
 import sys
+import threading
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from itertools import pairwise
 from operator import itemgetter
 
 import msgspec
+import zstandard
 
 from kinstream.errors import PermanentError
 
@@ -27,7 +29,23 @@ MAX_ENTRIES = 20_000
 
 Fact = tuple[str | int | float | None, ...]
 
+MAX_FACTS_BYTES = 1024 * 1024
+"""Before compression, so that a bucket in memory is bounded too: an hour of the longest names."""
+_WORTH_BYTES = 256
+"""Facts of fewer bytes are stored as they are."""
+
 _HASH_MASK = (1 << HASH_BITS) - 1
+
+
+class _Zstandard(threading.local):
+    """Costly to make, kept for good, and not to be shared between threads."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=1).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_zstandard = _Zstandard()
 
 
 def entry_of(event_id: str, offset_ms: int, key: bytes) -> int:
@@ -79,7 +97,10 @@ def _by_time_then_fact(row: tuple[int, Fact]) -> tuple[int, str]:
 
 
 def encode_bucket(bucket: Bucket) -> tuple[bytes, bytes]:
-    """(entries, facts) as stored: equal sets give equal bytes, whatever order they came in."""
+    """(entries, facts) as stored: equal sets give equal bytes, whatever order they came in.
+
+    PermanentError where the facts are more than an item may hold.
+    """
     order = sorted(bucket.facts)
     entries = array("Q", order)
     if sys.byteorder == "little":
@@ -90,7 +111,10 @@ def encode_bucket(bucket: Bucket) -> tuple[bytes, bytes]:
     codes = array(width, (index[bucket.facts[entry]] for entry in order))
     if sys.byteorder == "big":
         codes.byteswap()
-    return entries.tobytes(), msgspec.msgpack.encode((table, width, codes.tobytes()))
+    plain = msgspec.msgpack.encode((table, width, codes.tobytes()))
+    if len(plain) > MAX_FACTS_BYTES:
+        raise PermanentError(f"more than {MAX_FACTS_BYTES:,} bytes of facts of one key in one bucket of time")
+    return entries.tobytes(), plain if len(plain) < _WORTH_BYTES else _zstandard.compress(plain)
 
 
 def decode_bucket(start_ms: int, entries: bytes, facts: bytes, version: int, state: bytes = b"") -> Bucket:
@@ -98,7 +122,9 @@ def decode_bucket(start_ms: int, entries: bytes, facts: bytes, version: int, sta
     order = array("Q", entries)
     if sys.byteorder == "little":
         order.byteswap()
-    table, width, packed = msgspec.msgpack.decode(facts)
+    # A frame begins with 0x28, which is a small number to msgpack; plain facts begin as an array does.
+    plain = _zstandard.decompress(facts) if facts.startswith(zstandard.FRAME_HEADER) else facts
+    table, width, packed = msgspec.msgpack.decode(plain)
     codes = array(width, packed)
     if sys.byteorder == "big":
         codes.byteswap()

@@ -25,6 +25,10 @@ class Names:
         """Queue of one processor."""
         return self.of(f"processor-{processor}")
 
+    def rebuild_queue(self, processor: str) -> str:
+        """Queue of what a rebuild of a processor counts, for as long as it takes."""
+        return self.of(f"rebuild-{processor}")
+
     def topic_arn(self, short: str) -> str:
         """ARN of a topic."""
         return f"arn:aws:sns:{self.region}:{self.account_id}:{self.of(short)}"

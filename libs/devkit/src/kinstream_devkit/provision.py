@@ -47,6 +47,22 @@ def provision(settings: CoreSettings, processors: Sequence[ProcessorQueue]) -> N
                 done.result()
 
 
+def add_listener(sqs: Any, sns: Any, names: Names, queue: Queue) -> None:
+    """Create one more queue that hears its topic from now on. Safe to repeat."""
+    _create_queue(sqs, Resources((), (queue,), (), (), names), queue)
+    _subscribe(sns, names, queue)
+
+
+def stop_listening(sns: Any, names: Names, queue: Queue) -> None:
+    """Take the queue off its topic; what it holds stays. Safe to repeat."""
+    assert queue.topic
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=names.topic_arn(queue.topic))
+    for page in pages:
+        for one in page["Subscriptions"]:
+            if one["Endpoint"] == names.queue_arn(queue.name):
+                sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
+
+
 def _first_wave(resources: Resources, clients: dict[str, Any]) -> Iterator[Step]:
     for queue in resources.queues:
         yield partial(_create_queue, clients["sqs"], resources, queue)

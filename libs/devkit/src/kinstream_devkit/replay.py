@@ -80,6 +80,17 @@ def reducer_named(name: str, processors: Iterable[Processor]) -> Reducer:
     return found
 
 
+def rebuildable_named(name: str, processors: Iterable[Processor]) -> Reducer:
+    """The processor of this name; PermanentError where it is none that can be counted anew."""
+    found = reducer_named(name, processors)
+    if not found.rebuildable:
+        raise PermanentError(
+            f"{name} cannot be rebuilt: what it counted was announced, or trainings were begun for it, and a "
+            "second generation would do that again; `kinstream replay` counts what it has not counted"
+        )
+    return found
+
+
 def check_span(span: Span, retention_seconds: int, now_ms: int) -> None:
     """PermanentError where events of the span may have been forgotten by the ledger."""
     if span.first > span.last:
@@ -206,8 +217,13 @@ class Replay:
         self._takes = takes
         self._send = send
 
-    def run(self, span: Span, progress: Callable[[int, int, Report], None]) -> Report:
-        """Send what an earlier run has not. `progress(files done, files in all, ...)` after each file."""
+    def run(
+        self, span: Span, progress: Callable[[int, int, Report], None], *, is_last: bool = True
+    ) -> Report:
+        """Send what an earlier run has not. `progress(files done, files in all, ...)` after each file.
+
+        Where it is not the last, another run sends only what is in the archive by then and is not now.
+        """
         done = self._log.done()
         report = Report(done_before=len(done))
         complete = False
@@ -225,7 +241,8 @@ class Replay:
                 done.add(file.key)
                 self._log.add(file.key)
         progress(len(done), len(done), report)
-        self._log.end()
+        if is_last:
+            self._log.end()
         return report
 
     def _replay(self, file: ArchiveFile) -> int | None:

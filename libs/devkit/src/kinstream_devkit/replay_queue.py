@@ -20,6 +20,8 @@ _LOOK_EVERY = 20
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 0.2
 _ATTEMPTS = 8
+_LOOKS = 2
+"""So often in a row the queue must look empty: its figures are approximate."""
 _WAITING, _UNDER_WAY = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 
 Say = Callable[[str], None]
@@ -50,12 +52,14 @@ class Pace:
 class ReplayQueue:
     """Sends chunks to a processor's queue, at least once. RetryableError where SQS or the worker is away."""
 
-    def __init__(self, sqs: Any, names: Names, processor: str, pace: Pace, say: Say) -> None:
+    def __init__(
+        self, sqs: Any, names: Names, processor: str, pace: Pace, say: Say, *, rebuild: bool = False
+    ) -> None:
         self._sqs = sqs
         self._pace = pace
         self._say = say
         self._calls = 0
-        queue = names.processor_queue(processor)
+        queue = names.rebuild_queue(processor) if rebuild else names.processor_queue(processor)
         try:
             self._url, self._dead_letter_url = (
                 sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in (queue, queue + DEAD_LETTER_SUFFIX)
@@ -82,15 +86,20 @@ class ReplayQueue:
         """Messages in the dead-letter queue."""
         return self._numbers(self._dead_letter_url)[0]
 
-    def wait_until_empty(self, patience_seconds: float = _PATIENCE_SECONDS) -> bool:
-        """Whether the worker has counted everything; False where too much comes live to tell."""
+    def wait_until_empty(self, patience_seconds: float = _PATIENCE_SECONDS, few: int = 0) -> bool:
+        """Whether the worker has counted everything but so few messages; False where too much comes live to
+        tell."""
         deadline = time.monotonic() + patience_seconds
-        while any(numbers := self._numbers(self._url)):
+        looks = 0
+        while True:
+            numbers = self._numbers(self._url)
+            looks = looks + 1 if sum(numbers) <= few else 0
+            if looks >= _LOOKS:
+                return True
             if time.monotonic() >= deadline:
                 return False
             self._say(f"waiting until the worker has counted them: {sum(numbers):,} messages to go")
             time.sleep(_PAUSE_SECONDS)
-        return True
 
     def _wait_for_room(self) -> None:
         fewest, deadline = float("inf"), 0.0

@@ -56,7 +56,7 @@ class SessionsAnswer(BaseModel):
 
 
 class CustomerCountersAnswer(BaseModel):
-    """A customer's events."""
+    """A customer's events. `by_type` tells 200 types apart; the events of all later ones are in `(other)`."""
 
     customer_id: str
     events: int

@@ -8,7 +8,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ingest_api.errors import unavailable
 from kinstream import keys
+from kinstream.clock import now_ms
 from kinstream.dynamo import from_item, to_item, to_key
+from kinstream.generations import GenerationsReader, space
 from kinstream.ledger_format import split_key
 from kinstream.registry import ApiKey
 from kinstream.resources import (
@@ -48,6 +50,7 @@ class Tables:
     def __init__(self, dynamodb: Any, names: Names) -> None:
         self._dynamodb = dynamodb
         self._names = names
+        self._generations = GenerationsReader(dynamodb, names.of(TABLE_REGISTRY), now_ms)
 
     async def has_key(self, key: ApiKey) -> bool:
         """Whether an API key is known and has not been revoked."""
@@ -61,7 +64,8 @@ class Tables:
     async def content_slots(self, app: str, content_id: str) -> list[Row]:
         """The rows that a content's counters are spread over."""
         table = self._names.of(TABLE_COUNTERS)
-        slots = [keys.content_counters(app, content_id, slot) for slot in range(keys.CONTENT_SLOTS)]
+        served = await self._space_of_contents(app)
+        slots = [keys.content_counters(served, content_id, slot) for slot in range(keys.CONTENT_SLOTS)]
         asked: Any = {table: {"Keys": [to_key(key) for key in slots], "ConsistentRead": True}}
         rows: list[Row] = []
         async with answering():
@@ -74,7 +78,7 @@ class Tables:
     async def trending_scores(self, app: str, now_ms: int, most: int) -> list[tuple[str, float]]:
         """(content, score at `now_ms`) of the best in each partition of the trend index."""
         scored = []
-        for shard, year in trending.partitions(app, now_ms):
+        for shard, year in trending.partitions(await self._space_of_contents(app), now_ms):
             page = await self._query(
                 TABLE_COUNTERS,
                 "trend_shard = :shard",
@@ -155,6 +159,11 @@ class Tables:
     async def check(self) -> None:
         """Raise 503 unless the registry answers."""
         await self._get(TABLE_REGISTRY, keys.app("-"))
+
+    async def _space_of_contents(self, app: str) -> str:
+        """Where the generation of the processor `content` lies that is served."""
+        async with answering():
+            return space(app, (await self._generations.of("content")).served)
 
     async def _get(self, table: str, key: keys.Key) -> Row | None:
         async with answering():

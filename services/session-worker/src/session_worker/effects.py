@@ -19,6 +19,24 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Amounts by names that clients make up, stored as `kind:name`.
+
+    The first `most` names that a counter meets have an amount of their own, all others are summed under
+    `kind:(other)`: no client makes an item grow without end.
+    """
+
+    kind: str
+    amounts: Mapping[str, int]
+    most: int
+
+    @property
+    def names_attribute(self) -> str:
+        """Where the counter keeps the names that have an amount of their own."""
+        return f"{self.kind}s"
+
+
+@dataclass(frozen=True, slots=True)
 class Increment:
     """Adds to a counter. Merged with all others of the group, so hot counters cost one write."""
 
@@ -31,6 +49,7 @@ class Increment:
     spread: bool = False
     """Whether the counter lies in slots, because many customers share it."""
     threshold: Threshold | None = None
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from kinstream import keys
 from kinstream.aws import AwsClients, CredentialsSource, endpoint
 from kinstream.clock import now_ms
 from kinstream.dynamodb_http import DynamoDbHttp
-from kinstream.queues import open_when_ready
+from kinstream.errors import RetryableError
+from kinstream.generations import GenerationsReader
+from kinstream.queues import SqsQueue, open_when_ready
 from kinstream.readiness import ReadyFile
 from kinstream.resources import (
     BUCKET_ARCHIVE,
@@ -45,7 +47,14 @@ from session_worker.engine.store import Store
 from session_worker.engine.timelines import TimelineCommitter
 from session_worker.engine.transaction import TableNames
 from session_worker.engine.watchdog import watching
-from session_worker.engine.worker import Consumer, GroupConsumer, SinkConsumer, consume, every
+from session_worker.engine.worker import (
+    Consumer,
+    GroupConsumer,
+    RebuildConsumer,
+    SinkConsumer,
+    consume,
+    every,
+)
 from session_worker.processor import Processor, Reducer, Sink, Timeline, discover
 from session_worker.processors.activity import Activity
 from session_worker.processors.archive import Archive
@@ -86,6 +95,7 @@ class Worker:
             now_ms=clock,
         )
         self.outbox = Outbox(dynamodb, sns, names, self._tables.outbox, clock)
+        self._generations = GenerationsReader(dynamodb, names.of(TABLE_REGISTRY), clock)
         self.scores = Scores(dynamodb, self._tables.counters, clock)
 
     async def consumers(self, processor: Processor) -> list[Consumer]:
@@ -104,17 +114,38 @@ class Worker:
                 for _ in range(processor.concurrency)
             ]
         group = Group(self.committer(processor), queue)
-        return [
-            GroupConsumer(
-                processor.name,
-                queue,
-                group,
-                self.outbox,
-                self.scores,
-                trusted_deliveries=processor.resource().max_receive_count // 3,
-            )
-            for _ in range(processor.concurrency)
-        ]
+        return [self._counting(processor, queue, group) for _ in range(processor.concurrency)]
+
+    def rebuilding(self, processor: Reducer) -> RebuildConsumer:
+        """What counts for a generation that is being built."""
+
+        async def is_rebuilt() -> bool:
+            return (await self._generations.of(processor.name)).building is not None
+
+        async def open_consumer() -> GroupConsumer:
+            queue = await SqsQueue.open(self._sqs, self._names.rebuild_queue(processor.name))
+            return self._counting(processor, queue, Group(self.committer(processor), queue), rebuild=True)
+
+        return RebuildConsumer(processor.name, is_rebuilt, open_consumer)
+
+    def _counting(
+        self, processor: Processor, queue: SqsQueue, group: Group, *, rebuild: bool = False
+    ) -> GroupConsumer:
+        async def generation() -> int:
+            served, building = await self._generations.of(processor.name)
+            if rebuild and building is None:
+                raise RetryableError(f"{processor.name} is not being rebuilt any more")
+            return building if rebuild and building is not None else served
+
+        return GroupConsumer(
+            processor.name,
+            queue,
+            group,
+            self.outbox,
+            self.scores,
+            trusted_deliveries=processor.resource().max_receive_count // 3,
+            generation=generation if isinstance(processor, Reducer) and processor.rebuildable else None,
+        )
 
     def closing(self, activity: Activity) -> DueWalk:
         """What closes the sessions that the processor's ledger holds."""
@@ -187,6 +218,7 @@ async def run(settings: WorkerSettings) -> None:
         worker = Worker(settings, dynamodb=dynamodb, **clients)
         processors = chosen(discover(), settings.processors)
         consumers = [c for processor in processors for c in await worker.consumers(processor)]
+        consumers += [worker.rebuilding(p) for p in processors if isinstance(p, Reducer) and p.rebuildable]
         ready.mark()
         log.info("consuming", extra={"processors": [processor.name for processor in processors]})
         upkeep = [

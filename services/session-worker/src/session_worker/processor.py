@@ -79,6 +79,10 @@ class Stateful(Processor):
 class Reducer(Stateful):
     """Effects of new events that hang on nothing but the events themselves."""
 
+    rebuildable: ClassVar[bool] = True
+    """Whether `kinstream rebuild` can count anew beside what is served. Not where something was told or
+    begun on account of the results: no second generation may do that again."""
+
     def fact(self, event: Event) -> Fact:
         """What the ledger keeps of the event for views; nothing unless it is overridden."""
         return ()
@@ -92,7 +96,10 @@ class Reducer(Stateful):
 
     @abstractmethod
     def effects(self, app: str, key: LedgerKey, new: Sequence[Event]) -> Iterable[Effect]:
-        """Effects of events that have never been counted before, in no particular order."""
+        """Effects of events that have never been counted before, in no particular order.
+
+        `app` is for keys alone: in a later generation more than the app's name, see `kinstream.generations`.
+        """
 
 
 @dataclass(frozen=True, slots=True)

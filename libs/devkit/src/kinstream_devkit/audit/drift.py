@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kinstream.events import format_time_ms
+from kinstream.events import OTHER, format_time_ms
 from kinstream_devkit.audit.recompute import Session
 
 Kind = Literal["session", "customer", "content"]
@@ -38,8 +38,13 @@ def session_drift(customer_id: str, archived: Iterable[Session], served: Iterabl
 
 
 def customer_drift(customer_id: str, by_type: Mapping[str, int], served: Values) -> list[Drift]:
-    """Counters of one customer: events in all and by type."""
-    wanted = {"events": sum(by_type.values()), **by_type}
+    """Counters of one customer: events in all and by type. Where more types came than are told apart, the
+    rest of them together."""
+    told = dict(by_type)
+    if OTHER in served["by_type"]:
+        told = {kind: count for kind, count in by_type.items() if kind in served["by_type"]}
+        told[OTHER] = sum(by_type.values()) - sum(told.values())
+    wanted = {"events": sum(by_type.values()), **told}
     found = {"events": served["events"], **served["by_type"]}
     return _fields("customer", customer_id, wanted, found, absent=0)
 

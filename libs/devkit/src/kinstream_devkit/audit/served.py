@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kinstream.events import format_time_ms
+from kinstream.generations import space
 from kinstream.ledger_format import split_key
 from kinstream.resources import TABLE_COUNTERS, Names
+from kinstream_devkit.counters import read_generations
 from kinstream_devkit.demo.client import DemoClient, content_path, customer_path, each
 
 _PAGE = 1_000
@@ -48,6 +50,7 @@ def counted_for(
     The API lists neither; this reads the keys of the whole table.
     """
     found: dict[str, set[str]] = {"customer": set(), "content": set()}
+    contents = space(app, read_generations(dynamodb, names, "content").served)
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=names.of(TABLE_COUNTERS), ProjectionExpression="pk", ConsistentRead=True
     )
@@ -55,8 +58,10 @@ def counted_for(
     for page in pages:
         for item in page["Items"]:
             match split_key(item["pk"]["S"]):
-                case [of_app, "customer" | "content" as kind, name, *_] if of_app == app:
-                    found[kind].add(name)
+                case [of_app, "customer", name, *_] if of_app == app:
+                    found["customer"].add(name)
+                case [of_app, "content", name, *_] if of_app == contents:
+                    found["content"].add(name)
         rows += len(page["Items"])
         progress(rows)
     return found["customer"], found["content"]

@@ -59,7 +59,8 @@ def replay(
 
     def progress(done: int, total: int, report: Report) -> None:
         bar.at_text(
-            f"replay of {processor} {_bar(done, total)} {done:,} of {total:,} files, {report.events:,} events"
+            f"replay of {processor} {bar_of(done, total)} {done:,} of {total:,} files, "
+            f"{report.events:,} events"
         )
 
     queue = ReplayQueue(stack.client("sqs"), stack.names, processor, Pace(rate), bar.at_text)
@@ -72,7 +73,8 @@ def replay(
     _print(report, counted=counted, put_aside=queue.put_aside() - put_aside_before)
 
 
-def _bar(done: int, total: int) -> str:
+def bar_of(done: int, total: int) -> str:
+    """So much of it is done."""
     full = _BAR_CHARACTERS * done // max(total, 1)
     return f"[{'#' * full}{'.' * (_BAR_CHARACTERS - full)}]"
 

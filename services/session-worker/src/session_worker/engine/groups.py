@@ -17,6 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 from kinstream.chunks import Chunk, decode_chunk, encode_chunk
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.events import Event
+from kinstream.generations import app_of, space
 from kinstream.queues import Message, SqsQueue
 from session_worker.effects import Announce, Score
 from session_worker.engine.store import AwayError, BusyError, StaleError, Store
@@ -60,6 +61,7 @@ class Unit:
     """Events that are counted together or not at all, because they share a ledger item or a timeline."""
 
     app: str
+    """The app, or its space in a later generation (see `kinstream.generations`)."""
     key: LedgerKey
     start_ms: int
     members: list[Counted]
@@ -98,9 +100,9 @@ class CommitOptions:
         """When a bucket that ends then may go, in seconds since 1970.
 
         Not before the last of its events can have come: accepted at the last moment, and then as long in
-        queues as SQS keeps a message at most.
+        queues as SQS keeps a message at most. Nor soon after it was written: a rebuild counts old events.
         """
-        return (end_ms + self.retention_ms + MAX_QUEUED_MS) // 1000
+        return (max(end_ms, self.now_ms()) + self.retention_ms + MAX_QUEUED_MS) // 1000
 
 
 P = TypeVar("P", bound=Processor)
@@ -139,15 +141,15 @@ class Group:
         self._bugs = 0
         self._next_complaint = time.monotonic()
 
-    async def run(self, messages: Sequence[Message]) -> Outcome:
+    async def run(self, messages: Sequence[Message], generation: int = 0) -> Outcome:
         """Count the events of these messages. Messages that are not in `failed` may be deleted."""
         outcome = Outcome()
-        units = await self._units(messages, outcome)
+        units = await self._units(messages, generation, outcome)
         for lot in self._committer.pack(units):
             await self._settle(lot, outcome)
         return outcome
 
-    async def _units(self, messages: Sequence[Message], outcome: Outcome) -> list[Unit]:
+    async def _units(self, messages: Sequence[Message], generation: int, outcome: Outcome) -> list[Unit]:
         found: dict[tuple[str, LedgerKey, int], list[Counted]] = defaultdict(list)
         for message in messages:
             try:
@@ -155,11 +157,12 @@ class Group:
             except PermanentError as error:
                 await self._queue.put_aside(message.body, str(error))
                 continue
+            app = space(chunk.app, generation)
             for event in chunk.events:
                 member = Counted(event, message)
                 try:
                     if self._committer.processor.takes(event):
-                        found[self._committer.unit_key(chunk.app, event)].append(member)
+                        found[self._committer.unit_key(app, event)].append(member)
                 except PermanentError as error:
                     await self._put_aside(chunk.app, [member], error)
                 except Exception as error:  # noqa: BLE001 - a processor's bug must not fail its neighbours
@@ -222,11 +225,11 @@ class Group:
         raise AssertionError("unreachable")
 
     async def _put_aside(self, app: str, members: Sequence[Counted], error: Exception) -> None:
-        chunk = Chunk(app=app, events=[member.event for member in members])
+        chunk = Chunk(app=app_of(app), events=[member.event for member in members])
         await self._queue.put_aside(encode_chunk(chunk), str(error))
         log.warning(
             "event put aside",
-            extra={"processor": self._committer.processor.name, "app": app, "events": len(members)},
+            extra={"processor": self._committer.processor.name, "app": chunk.app, "events": len(members)},
         )
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from kinstream.errors import PermanentError
 from kinstream.events import Event
+from kinstream.generations import app_of
 from kinstream.keys import Key
 from kinstream.ledger_format import Bucket, bucket_start_ms, entry_of, partition_key, sort_key
-from session_worker.effects import Effect, Score
+from session_worker.effects import Announce, Effect, Increment, Score
 from session_worker.engine.groups import Committer, Outcome, TooManyWritesError, Unit, UnitError
 from session_worker.engine.transaction import MAX_ITEMS, Transaction
 from session_worker.processor import LedgerKey, Reducer
@@ -58,6 +60,8 @@ class ReducingCommitter(Committer[Reducer]):
             if not new:
                 return bucket, new, []
             effects = list[Effect](self.processor.effects(unit.app, unit.key, new))
+            if unit.app != app_of(unit.app):
+                _check_repeatable(effects)
             bucket.due_at_ms = self.processor.due_at_ms(bucket, new, now_ms)
         except Exception as error:
             raise UnitError(unit, error) from error
@@ -83,3 +87,12 @@ class ReducingCommitter(Committer[Reducer]):
     def _expires_at(self, bucket: Bucket) -> int:
         end_ms = bucket.start_ms + self.processor.bucket_seconds * 1000
         return self._options.expires_at(end_ms)
+
+
+def _check_repeatable(effects: Iterable[Effect]) -> None:
+    """PermanentError where an effect would tell or begin again what an earlier generation has."""
+    for effect in effects:
+        if isinstance(effect, Announce) or (isinstance(effect, Increment) and effect.threshold):
+            raise PermanentError(
+                "a generation beyond the first cannot announce and has no thresholds: set rebuildable = False"
+            )

@@ -13,7 +13,7 @@ from kinstream.dynamo import Item, from_item, to_item, to_key
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.keys import Key
 from kinstream.ledger_format import Bucket, decode_bucket, split_sort_key
-from session_worker.engine.transaction import Origin, Switch, TableNames, Transaction
+from session_worker.engine.transaction import Origin, Remembered, Switch, TableNames, Transaction
 
 T = TypeVar("T")
 
@@ -23,6 +23,9 @@ MAX_READ_KEYS = 100
 MAX_READ_ATTEMPTS = 6
 REMEMBERED_ENTRIES = 500_000
 """Entries of all remembered buckets together: some 50 MB."""
+
+REMEMBERED_NAMES = 100_000
+"""Names of all remembered counters together."""
 
 HEAD_SUFFIX = "@head"
 
@@ -61,7 +64,7 @@ class Store:
         self._registry_table = registry_table
         self._buckets = _Lru[Bucket](capacity, REMEMBERED_ENTRIES, lambda bucket: len(bucket.facts))
         self._switches = _Lru[Switch](capacity)
-        self._reached = _Lru[bool](capacity)
+        self._counters = _Lru[Remembered](capacity, REMEMBERED_NAMES, lambda counter: len(counter.names))
 
     async def buckets(self, wanted: Iterable[Key]) -> dict[Key, Bucket]:
         """The buckets of these keys, empty ones where nothing is stored."""
@@ -105,14 +108,13 @@ class Store:
     async def commit(self, transaction: Transaction) -> None:
         """All of it or nothing. StaleError, BusyError, AwayError; PermanentError where it never can be."""
         switches = await self.switches(transaction.toggle_keys())
-        items, origins = transaction.requests(switches, self.is_reached)
-        guesses = {origin.key: self.is_reached(origin.key) for origin in origins if origin.kind == "counter"}
+        items, origins = transaction.requests(switches, self._remembered)
         if not items:
             return
         try:
             await self._client.transact_write_items(TransactItems=items)
         except ClientError as error:
-            raise self._refused(error, origins, guesses) from error
+            raise self._refused(error, origins, transaction) from error
         except (BotoCoreError, OSError) as error:
             # Whether it happened is unknown; if it did, the versions will say so.
             self._forget(origins)
@@ -169,9 +171,7 @@ class Store:
                 return items
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def _refused(
-        self, error: ClientError, origins: Sequence[Origin], guesses: Mapping[Key, bool]
-    ) -> Exception:
+    def _refused(self, error: ClientError, origins: Sequence[Origin], transaction: Transaction) -> Exception:
         code = error.response["Error"]["Code"]
         if code == "ValidationException":
             return PermanentError(f"DynamoDB cannot hold this: {error.response['Error']['Message']}")
@@ -182,7 +182,7 @@ class Store:
         for origin, reason in zip(origins, error.response.get("CancellationReasons", []), strict=False):
             if reason.get("Code") == "ConditionalCheckFailed":
                 stale = True
-                self._learn(origin, reason.get("Item"), guesses)
+                self._learn(origin, reason.get("Item"), transaction)
             elif reason.get("Code") not in {None, "None"}:
                 causes.add(reason["Code"])
         if stale:
@@ -193,14 +193,14 @@ class Store:
             return BusyError("another transaction was under way")
         return AwayError(f"DynamoDB cancelled: {', '.join(sorted(causes))}")
 
-    def _learn(self, origin: Origin, item: Item | None, guesses: Mapping[Key, bool]) -> None:
+    def _learn(self, origin: Origin, item: Item | None, transaction: Transaction) -> None:
         match origin.kind:
             case "bucket":
                 self._buckets.put(origin.key, _bucket(origin.key, item))
             case "toggle":
                 self._switches.put(origin.key, _switch(origin.key, item))
             case "counter":
-                self._reached.put(origin.key, not guesses[origin.key])
+                self._counters.put(origin.key, transaction.learned(origin.key, item))
 
     def _forget(self, origins: Iterable[Origin]) -> None:
         for origin in origins:
@@ -215,9 +215,8 @@ class Store:
             if origin.kind == "toggle":
                 self._switches.put(origin.key, _switch(origin.key, item["Put"]["Item"]))
 
-    def is_reached(self, key: Key) -> bool:
-        """Whether a counter's threshold is taken to be reached; a wrong guess is refused and corrected."""
-        return bool(self._reached.get(key))
+    def _remembered(self, key: Key) -> Remembered:
+        return self._counters.get(key) or Remembered()
 
 
 async def _answer(call: Awaitable[Any]) -> Any:

@@ -1,16 +1,18 @@
 """One transaction: the writes of several units of work, merged. Pure: it builds the request, no more."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from kinstream import keys
-from kinstream.dynamo import Item, attribute, to_item, to_key
+from kinstream.dynamo import Item, attribute, from_item, to_item
 from kinstream.keys import Key
 from kinstream.ledger_format import Bucket, encode_bucket
-from session_worker.effects import Announce, Effect, Increment, Put, Threshold, Toggle
+from session_worker.domain.tallies import share_out
+from session_worker.effects import Announce, Effect, Increment, Put, Tally, Threshold, Toggle
+from session_worker.engine.requests import Update, all_of, versioned_put
 
 MAX_ITEMS = 100
 """DynamoDB's limit on the items of a transaction."""
@@ -25,12 +27,22 @@ class Switch(NamedTuple):
     version: int = 0
 
 
+class Remembered(NamedTuple):
+    """What is taken to be true of a counter; a write that it is wrong for is refused and changes nothing."""
+
+    reached: bool = False
+    """Whether its threshold is reached."""
+    names: frozenset[str] = frozenset()
+    """Names of its tally that have an amount of their own. It may have more."""
+
+
 @dataclass(slots=True)
 class _Counter:
     amounts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     members: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     labels: dict[str, str] = field(default_factory=dict)
     threshold: Threshold | None = None
+    tally: Tally | None = None
 
 
 class Origin(NamedTuple):
@@ -65,6 +77,7 @@ class Transaction:
         self._buckets: dict[Key, tuple[Bucket, int]] = {}
         self._heads: dict[Key, tuple[bytes, int, int]] = {}
         self._counters: dict[Key, _Counter] = {}
+        self._sums: dict[Key, Mapping[str, int]] = {}
         self._toggles: dict[Key, list[tuple[Toggle, Key]]] = defaultdict(list)
         self._records: dict[Key, dict[str, Any]] = defaultdict(dict)
         self._outbox: dict[Key, Announce] = {}
@@ -113,12 +126,12 @@ class Transaction:
         return {key: bucket for key, (bucket, _) in self._buckets.items()}
 
     def requests(
-        self, switches: Mapping[Key, Switch], reached: Callable[[Key], bool]
+        self, switches: Mapping[Key, Switch], remembered: Callable[[Key], Remembered]
     ) -> tuple[list[dict[str, Any]], list[Origin]]:
         """The items of TransactWriteItems and what each is.
 
-        `reached` tells the counters whose threshold is taken to be reached by these increments; the
-        request says so as a condition, so a wrong guess is refused and changes nothing.
+        `remembered` tells what is taken to be true of a counter. The request says so as a condition, and a
+        refusal brings the counter as it is: see `learned`.
         """
         writes: dict[Origin, dict[str, Any]] = {}
         for key, (bucket, expires_at) in self._buckets.items():
@@ -134,13 +147,23 @@ class Transaction:
             amounts = defaultdict(int, counter.amounts)
             for name, by in flips.get(key, {}).items():
                 amounts[name] += by
-            if any(amounts.values()) or counter.members:
-                writes[Origin("counter", key)] = self._counter_update(key, counter, amounts, reached(key))
+            self._sums[key] = amounts
+            if any(amounts.values()) or counter.members or counter.tally:
+                writes[Origin("counter", key)] = self._counter_update(key, counter, amounts, remembered(key))
         for key, values in self._records.items():
             writes[Origin("record", key)] = self._record_update(key, values)
         for key, announce in self._outbox.items():
             writes[Origin("outbox", key)] = self._outbox_put(key, announce)
         return list(writes.values()), list(writes)
+
+    def learned(self, key: Key, item: Item | None) -> Remembered:
+        """What is to be remembered of a counter that refused this transaction, from its item."""
+        counter, values = self._counters[key], from_item(item or {})
+        names = values.get(counter.tally.names_attribute, ()) if counter.tally else ()
+        reached = False
+        if threshold := counter.threshold:
+            reached = values.get(threshold.amount, 0) + self._sums[key][threshold.amount] >= threshold.at
+        return Remembered(reached, frozenset(names))
 
     def _counter_key(self, app: str, counter: tuple[str, ...], *, spread: bool) -> Key:
         return keys.counter(app, *counter, *([str(self._slot)] if spread else []))
@@ -154,6 +177,10 @@ class Transaction:
             counter.members[name] |= members
         counter.labels |= effect.labels
         counter.threshold = effect.threshold or counter.threshold
+        if effect.tally:
+            amounts = Counter(counter.tally.amounts if counter.tally else {})
+            amounts.update(effect.tally.amounts)
+            counter.tally = replace(effect.tally, amounts=amounts)
 
     def _bucket_put(self, key: Key, bucket: Bucket, expires_at: int) -> dict[str, Any]:
         entries, facts = encode_bucket(bucket)
@@ -162,10 +189,10 @@ class Transaction:
             values["state"] = bucket.state
         if bucket.due_at_ms:
             values |= {"due_shard": keys.ledger_due_shard_of(key[0]), "due_at_ms": bucket.due_at_ms}
-        return _versioned_put(self._tables.ledger, key, values, bucket.version)
+        return versioned_put(self._tables.ledger, key, values, bucket.version)
 
     def _head_put(self, key: Key, state: bytes, version: int, expires_at: int) -> dict[str, Any]:
-        return _versioned_put(self._tables.ledger, key, {"state": state, "expires_at": expires_at}, version)
+        return versioned_put(self._tables.ledger, key, {"state": state, "expires_at": expires_at}, version)
 
     def _toggle_put(
         self,
@@ -181,12 +208,15 @@ class Transaction:
             amounts = flips.setdefault(counter, defaultdict(int))
             amounts[last.amount] += 1 if last.on else -1
         values = {"at_ms": last.at_ms, "event_id": last.event_id, "on": last.on}
-        return _versioned_put(self._tables.records, key, values, stored.version)
+        return versioned_put(self._tables.records, key, values, stored.version)
 
     def _counter_update(
-        self, key: Key, counter: _Counter, amounts: Mapping[str, int], is_reached: bool
+        self, key: Key, counter: _Counter, amounts: Mapping[str, int], remembered: Remembered
     ) -> dict[str, Any]:
-        update = _Update()
+        update = Update()
+        conditions = []
+        if counter.tally:
+            conditions.append(self._tally(update, counter.tally, remembered.names))
         for name, by in amounts.items():
             if by:
                 update.add(name, attribute(by))
@@ -194,13 +224,28 @@ class Transaction:
             update.add(name, attribute(members))
         for name, label in counter.labels.items():
             update.set(name, attribute(label))
-        condition = None
         if counter.threshold:
-            condition = self._threshold(update, counter.threshold, amounts, is_reached)
-        return update.request(self._tables.counters, key, condition)
+            conditions.append(self._threshold(update, counter.threshold, amounts, remembered.reached))
+        return update.request(self._tables.counters, key, all_of(conditions))
+
+    def _tally(self, update: Update, tally: Tally, known: frozenset[str]) -> str | None:
+        shares = share_out(tally, known)
+        for name, by in shares.amounts.items():
+            update.add(name, attribute(by))
+        if shares.names:
+            update.add(tally.names_attribute, attribute(shares.names))
+        if shares.most_before is None:
+            return None
+        names = update.name(tally.names_attribute)
+        if shares.most_before == 0:
+            return f"attribute_not_exists({names})"
+        most = update.value(attribute(shares.most_before))
+        if shares.is_exact:
+            return f"size({names}) = {most}"
+        return f"attribute_not_exists({names}) OR size({names}) <= {most}"
 
     def _threshold(
-        self, update: "_Update", threshold: Threshold, amounts: Mapping[str, int], is_reached: bool
+        self, update: Update, threshold: Threshold, amounts: Mapping[str, int], is_reached: bool
     ) -> str | None:
         amount = update.name(threshold.amount)
         short_of = threshold.at - amounts[threshold.amount]
@@ -211,7 +256,7 @@ class Transaction:
         return f"attribute_not_exists({amount}) OR {amount} < {update.value(attribute(short_of))}"
 
     def _record_update(self, key: Key, values: Mapping[str, Any]) -> dict[str, Any]:
-        update = _Update()
+        update = Update()
         for name, value in values.items():
             update.set(name, attribute(value))
         return update.request(self._tables.records, key, None)
@@ -227,59 +272,3 @@ class Transaction:
             "pending_shard": keys.pending_shard(announce.announcement_id),
         }
         return {"Put": {"TableName": self._tables.outbox, "Item": to_item(item)}}
-
-
-class _Update:
-    """Builds an update expression with placeholders for every name and value."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        self._values: Item = {}
-        self._adds: list[str] = []
-        self._sets: list[str] = []
-
-    def name(self, name: str) -> str:
-        return self._names.setdefault(name, f"#n{len(self._names)}")
-
-    def value(self, value: dict[str, Any]) -> str:
-        placeholder = f":v{len(self._values)}"
-        self._values[placeholder] = value
-        return placeholder
-
-    def add(self, name: str, value: dict[str, Any]) -> None:
-        self._adds.append(f"{self.name(name)} {self.value(value)}")
-
-    def set(self, name: str, value: dict[str, Any], *, unless_present: bool = False) -> None:
-        target, given = self.name(name), self.value(value)
-        self._sets.append(
-            f"{target} = if_not_exists({target}, {given})" if unless_present else f"{target} = {given}"
-        )
-
-    def request(self, table: str, key: Key, condition: str | None) -> dict[str, Any]:
-        clauses = [("ADD", self._adds), ("SET", self._sets)]
-        update: dict[str, Any] = {
-            "TableName": table,
-            "Key": to_key(key),
-            "UpdateExpression": " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses if parts),
-            "ExpressionAttributeNames": {placeholder: name for name, placeholder in self._names.items()},
-            "ExpressionAttributeValues": self._values,
-        }
-        if condition:
-            update["ConditionExpression"] = condition
-        return {"Update": update}
-
-
-def _versioned_put(table: str, key: Key, values: Mapping[str, Any], version: int) -> dict[str, Any]:
-    item = to_item({"pk": key[0], "sk": key[1], "version": version + 1, **values})
-    put: dict[str, Any] = {
-        "TableName": table,
-        "Item": item,
-        # The refusal then brings the item as it is, which saves reading it again.
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    if version:
-        put["ConditionExpression"] = "version = :version"
-        put["ExpressionAttributeValues"] = {":version": attribute(version)}
-    else:
-        put["ConditionExpression"] = "attribute_not_exists(pk)"
-    return {"Put": put}

@@ -27,15 +27,15 @@ PAUSE_AFTER_FAILURE_SECONDS = 5.0
 TRUSTED_DELIVERIES = 4
 """A third of what a queue gives a message, unless its processor says otherwise."""
 _PAUSE_AFTER_ERROR_SECONDS = 1.0
+_LOOK_FOR_REBUILD_SECONDS = 2.0
 _AWAY = (BotoCoreError, ClientError, OSError, RetryableError)
 
 
 class Consumer(ABC):
     """Receives until it is told to stop, then finishes what it holds."""
 
-    def __init__(self, name: str, queue: SqsQueue) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._queue = queue
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. An AWS that is away is waited for; nothing else ends it."""
@@ -63,8 +63,11 @@ class GroupConsumer(Consumer):
         scores: Scores,
         *,
         trusted_deliveries: int = TRUSTED_DELIVERIES,
+        generation: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
-        super().__init__(name, queue)
+        super().__init__(name)
+        self._queue = queue
+        self._generation = generation
         self._trusted_deliveries = trusted_deliveries
         self._group = group
         self._outbox = outbox
@@ -72,15 +75,17 @@ class GroupConsumer(Consumer):
 
     async def step(self, stop: asyncio.Event) -> None:
         messages = await self._queue.receive(RECEIVE_WAIT_SECONDS)
+        # Asked after they came: whatever came before a change of generations is in the rebuild's queue, too.
+        generation = await self._generation() if self._generation and messages else 0
         groups = suspects_apart(messages, self._trusted_deliveries)
-        done = [await self._count(together) for together in groups]
+        done = [await self._count(together, generation) for together in groups]
         if messages and not any(done):
             # Nothing goes through: taking more would only wear out the messages' deliveries.
             await _pause(stop, PAUSE_AFTER_FAILURE_SECONDS)
 
-    async def _count(self, messages: Sequence[Message]) -> bool:
+    async def _count(self, messages: Sequence[Message], generation: int) -> bool:
         """Whether any of them is done with."""
-        outcome = await self._group.run(messages)
+        outcome = await self._group.run(messages, generation)
         self._scores.add(outcome.scores)
         await self._outbox.send(outcome.announcements)
         done = [message for message in messages if message.id not in outcome.failed]
@@ -104,13 +109,38 @@ def suspects_apart(messages: Sequence[Message], trusted_deliveries: int) -> list
     return [trusted, *suspects] if trusted else suspects
 
 
+class RebuildConsumer(Consumer):
+    """Counts what comes into the queue of a processor's rebuild, whenever there is one."""
+
+    def __init__(
+        self,
+        name: str,
+        is_rebuilt: Callable[[], Awaitable[bool]],
+        open_consumer: Callable[[], Awaitable[GroupConsumer]],
+    ) -> None:
+        super().__init__(name)
+        self._is_rebuilt = is_rebuilt
+        self._open_consumer = open_consumer
+        self._consumer: GroupConsumer | None = None
+
+    async def step(self, stop: asyncio.Event) -> None:
+        if not await self._is_rebuilt():
+            self._consumer = None
+            await _pause(stop, _LOOK_FOR_REBUILD_SECONDS)
+            return
+        if self._consumer is None:
+            self._consumer = await self._open_consumer()
+        await self._consumer.step(stop)
+
+
 class SinkConsumer(Consumer):
     """Gathers messages for a sink until they are many or the first has waited long enough."""
 
     def __init__(
         self, name: str, queue: SqsQueue, writer: SinkWriter, *, max_messages: int, linger_seconds: float
     ) -> None:
-        super().__init__(name, queue)
+        super().__init__(name)
+        self._queue = queue
         self._writer = writer
         self._max_messages = max_messages
         self._linger_seconds = linger_seconds

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kinstream.events import PASSIVE_TYPES, ActivityData, Event
 from kinstream.ledger_format import Bucket, Fact
 from kinstream.views import closing
-from session_worker.effects import Effect, Increment, Threshold
+from session_worker.effects import Effect, Increment, Tally, Threshold
 from session_worker.processor import LedgerKey, Reducer
 
 MAX_NAME_CHARACTERS = 128
@@ -19,11 +19,13 @@ _decode = msgspec.json.Decoder(ActivityData).decode
 
 
 class ActivitySettings(BaseSettings):
-    """When a customer is due for a training."""
+    """When a customer is due for a training, and the like."""
 
     model_config = SettingsConfigDict(env_prefix="KINSTREAM_ACTIVITY_", frozen=True)
 
     training_threshold_events: int = Field(100, ge=1)
+    most_types: int = Field(200, ge=1, le=250)
+    """Types that a customer's counters tell apart; the rest is summed. DynamoDB's expressions end at 4 KB."""
     lateness_seconds: int = Field(900, ge=0, le=86_400)
     """How much later than its session an event may come before the session is called closed."""
 
@@ -37,6 +39,8 @@ class Activity(Reducer):
 
     name = "activity"
     handles = None
+    # Sessions were announced and trainings begun on its account.
+    rebuildable = False
     example = {
         "id": "e-1",
         "type": "screen.viewed",
@@ -49,6 +53,7 @@ class Activity(Reducer):
     def __init__(self) -> None:
         settings = ActivitySettings()
         self._threshold = Threshold("events_since_training", settings.training_threshold_events)
+        self._most_types = settings.most_types
         self.lateness_ms = settings.lateness_seconds * 1000
 
     def key(self, event: Event) -> LedgerKey:
@@ -70,14 +75,10 @@ class Activity(Reducer):
 
     def effects(self, app: str, key: LedgerKey, new: Sequence[Event]) -> Iterator[Effect]:
         (customer_id,) = key.partition
-        types = Counter(event.type for event in new)
         yield Increment(
             counter=("customer", customer_id),
-            amounts={
-                "events": len(new),
-                "events_since_training": len(new),
-                **{f"type:{kind}": count for kind, count in types.items()},
-            },
+            amounts={"events": len(new), "events_since_training": len(new)},
+            tally=Tally("type", Counter(event.type for event in new), self._most_types),
             labels={"app": app, "customer_id": customer_id},
             threshold=self._threshold,
         )
