@@ -1,0 +1,80 @@
+resource "aws_wafv2_web_acl" "this" {
+  # checkov:skip=CKV2_AWS_31:its metrics and sampled requests are enough; a log would hold clients' addresses
+  count = var.web_acl ? 1 : 0
+
+  name  = "${var.prefix}-api"
+  scope = "REGIONAL"
+
+  default_action {
+    allow {}
+  }
+
+  # Not the common rule set: it refuses bodies over 8 KiB, and batches of events look like anything at all.
+  dynamic "rule" {
+    for_each = {
+      AWSManagedRulesAmazonIpReputationList = 1
+      AWSManagedRulesKnownBadInputsRuleSet  = 2
+    }
+
+    content {
+      name     = rule.key
+      priority = rule.value
+
+      override_action {
+        none {}
+      }
+
+      statement {
+        managed_rule_group_statement {
+          vendor_name = "AWS"
+          name        = rule.key
+        }
+      }
+
+      visibility_config {
+        cloudwatch_metrics_enabled = true
+        metric_name                = rule.key
+        sampled_requests_enabled   = true
+      }
+    }
+  }
+
+  rule {
+    name     = "requests-of-one-address"
+    priority = 3
+
+    action {
+      block {
+        custom_response {
+          response_code = 429
+        }
+      }
+    }
+
+    statement {
+      rate_based_statement {
+        limit              = var.requests_per_5_minutes
+        aggregate_key_type = "IP"
+      }
+    }
+
+    visibility_config {
+      cloudwatch_metrics_enabled = true
+      metric_name                = "requests-of-one-address"
+      sampled_requests_enabled   = true
+    }
+  }
+
+  visibility_config {
+    cloudwatch_metrics_enabled = true
+    metric_name                = "${var.prefix}-api"
+    sampled_requests_enabled   = true
+  }
+}
+
+resource "aws_wafv2_web_acl_association" "this" {
+  count = var.web_acl ? 1 : 0
+
+  resource_arn = aws_lb.this.arn
+  web_acl_arn  = aws_wafv2_web_acl.this[0].arn
+}
