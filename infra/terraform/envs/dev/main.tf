@@ -58,5 +58,7 @@ module "stack" {
     flow_logs                  = local.is_emulated
     interface_endpoints        = local.is_emulated
     composite_alarms           = local.is_emulated
+    batch_permissions          = local.is_emulated
+    emr_tags                   = local.is_emulated
   }
 }

@@ -1,7 +1,5 @@
 resource "aws_wafv2_web_acl" "this" {
   # checkov:skip=CKV2_AWS_31:its metrics and sampled requests are enough; a log would hold clients' addresses
-  count = var.web_acl ? 1 : 0
-
   name  = "${var.prefix}-api"
   scope = "REGIONAL"
 
@@ -73,8 +71,6 @@ resource "aws_wafv2_web_acl" "this" {
 }
 
 resource "aws_wafv2_web_acl_association" "this" {
-  count = var.web_acl ? 1 : 0
-
   resource_arn = aws_lb.this.arn
-  web_acl_arn  = aws_wafv2_web_acl.this[0].arn
+  web_acl_arn  = aws_wafv2_web_acl.this.arn
 }

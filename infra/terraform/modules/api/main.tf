@@ -39,7 +39,6 @@ resource "aws_lb" "this" {
   # checkov:skip=CKV_AWS_91:ingest-api logs requests itself, without the clients' addresses
   # checkov:skip=CKV_AWS_150:a choice of the environment; prod is protected
   # checkov:skip=CKV2_AWS_20:with a certificate port 80 redirects; without one there is nothing to redirect to
-  # checkov:skip=CKV2_AWS_28:a choice of the environment; prod has its firewall
   name                       = local.name
   load_balancer_type         = "application"
   security_groups            = [aws_security_group.this.id]

@@ -35,12 +35,6 @@ variable "requests_per_5_minutes" {
   default     = 20000
 }
 
-variable "web_acl" {
-  description = "Put a web application firewall before it."
-  type        = bool
-  default     = true
-}
-
 variable "keep" {
   description = "Refuse to destroy."
   type        = bool

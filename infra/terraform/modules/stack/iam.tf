@@ -16,6 +16,14 @@ locals {
   bucket = { for name in keys(local.buckets) : name => "arn:aws:s3:::${var.prefix}-${name}" }
   topic  = { for name in local.topics : name => "arn:aws:sns:${var.region}:${var.account_id}:${var.prefix}-${name}" }
 
+  # On AWS a batch is allowed by the action of the single call.
+  publish_batch = concat(["sns:Publish"], var.lacks.batch_permissions ? ["sns:PublishBatch"] : [])
+  delete_batch  = concat(["sqs:DeleteMessage"], var.lacks.batch_permissions ? ["sqs:DeleteMessageBatch"] : [])
+  hold_batch = concat(
+    ["sqs:ChangeMessageVisibility"],
+    var.lacks.batch_permissions ? ["sqs:ChangeMessageVisibilityBatch"] : [],
+  )
+
   queue_arn_prefix = "arn:aws:sqs:${var.region}:${var.account_id}:${var.prefix}"
 
   policies = merge(
@@ -38,7 +46,7 @@ data "aws_iam_policy_document" "ingest_api" {
   # GetTopicAttributes: looked for at the start.
   statement {
     sid       = "PublishEvents"
-    actions   = ["sns:Publish", "sns:GetTopicAttributes"]
+    actions   = concat(local.publish_batch, ["sns:GetTopicAttributes"])
     resources = [local.topic.events]
   }
 
@@ -108,7 +116,7 @@ data "aws_iam_policy_document" "processor" {
 
   statement {
     sid       = "OwnQueue"
-    actions   = ["sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+    actions   = concat(["sqs:GetQueueUrl", "sqs:ReceiveMessage"], local.delete_batch, local.hold_batch)
     resources = ["${local.queue_arn_prefix}-processor-${each.key}"]
   }
 
@@ -209,7 +217,7 @@ data "aws_iam_policy_document" "counting" {
 
     content {
       sid       = "TellOfClosings"
-      actions   = ["sns:Publish"]
+      actions   = local.publish_batch
       resources = [local.topic.sessions, local.topic.events]
     }
   }

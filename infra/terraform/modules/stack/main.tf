@@ -112,7 +112,6 @@ module "api" {
   subnet_ids      = module.network.public_subnet_ids
   port            = local.api_port
   certificate_arn = var.certificate_arn
-  web_acl         = !var.lacks.web_acl
   keep            = var.keep
 }
 
@@ -125,6 +124,7 @@ module "training" {
   archive_bucket         = "${var.prefix}-archive"
   training_bucket        = "${var.prefix}-training"
   security_configuration = !var.lacks.emr_security_configuration
+  tags_known             = !var.lacks.emr_tags
 }
 
 module "observability" {

@@ -224,7 +224,9 @@ variable "lacks" {
     flow_logs                  = optional(bool, false)
     interface_endpoints        = optional(bool, false)
     composite_alarms           = optional(bool, false)
-    web_acl                    = optional(bool, false)
+    # It takes a batch of calls for another action than the calls, and knows no tags of clusters.
+    batch_permissions = optional(bool, false)
+    emr_tags          = optional(bool, false)
   })
   default = {}
 }

@@ -148,10 +148,14 @@ data "aws_iam_policy_document" "scheduler" {
     actions   = ["elasticmapreduce:RunJobFlow"]
     resources = ["*"]
 
-    condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/for-use-with-amazon-emr-managed-policies"
-      values   = ["true"]
+    dynamic "condition" {
+      for_each = var.tags_known ? [1] : []
+
+      content {
+        test     = "StringEquals"
+        variable = "aws:RequestTag/for-use-with-amazon-emr-managed-policies"
+        values   = ["true"]
+      }
     }
   }
 
@@ -171,10 +175,14 @@ data "aws_iam_policy_document" "scheduler" {
     ]
     resources = [local.clusters_arn]
 
-    condition {
-      test     = "StringLike"
-      variable = "elasticmapreduce:ResourceTag/kinstream-run"
-      values   = ["?*"]
+    dynamic "condition" {
+      for_each = var.tags_known ? [1] : []
+
+      content {
+        test     = "StringLike"
+        variable = "elasticmapreduce:ResourceTag/kinstream-run"
+        values   = ["?*"]
+      }
     }
   }
 

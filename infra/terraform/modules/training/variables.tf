@@ -28,3 +28,9 @@ variable "security_configuration" {
   type        = bool
   default     = true
 }
+
+variable "tags_known" {
+  description = "Bound what the scheduler may do by the clusters' tags. False where an emulator does not know them."
+  type        = bool
+  default     = true
+}
