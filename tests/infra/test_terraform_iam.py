@@ -20,7 +20,7 @@ OTHER_PREFIX = "kinother"
 """Another deployment in the same account."""
 
 BATCHES = {"sns:PublishBatch", "sqs:DeleteMessageBatch", "sqs:ChangeMessageVisibilityBatch"}
-"""Only the emulator knows these, and only dev names them; on AWS the action of the single call allows a batch."""
+"""Only the emulator knows these, and only dev names them; on AWS the single call's action allows a batch."""
 
 UNPROVABLE = {Call("terminate", "clusters")}
 """The emulator asks for it on every cluster at once; AWS on the one that is named."""

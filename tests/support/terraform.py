@@ -72,11 +72,10 @@ class Terraform:
             name: value for name, value in os.environ.items() if not name.startswith(("TF_", "AWS_"))
         }
         begun = time.monotonic()
-        options = [] if command == "show" else ["-input=false"]
         done = subprocess.run(
-            ["terraform", command, *options, "-no-color", *arguments],
+            ["terraform", command, *arguments],
             cwd=self.folder,
-            env=environment | {"CHECKPOINT_DISABLE": "1"},
+            env=environment | {"CHECKPOINT_DISABLE": "1", "TF_INPUT": "0", "TF_CLI_ARGS": "-no-color"},
             capture_output=True,
             text=True,
             check=False,

@@ -55,9 +55,6 @@ module "stack" {
     autoscaling                = local.is_emulated
     emr_security_configuration = local.is_emulated
     xray                       = local.is_emulated
-    flow_logs                  = local.is_emulated
-    interface_endpoints        = local.is_emulated
-    composite_alarms           = local.is_emulated
     batch_permissions          = local.is_emulated
     emr_tags                   = local.is_emulated
   }

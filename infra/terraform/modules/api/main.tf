@@ -37,6 +37,7 @@ resource "aws_security_group" "this" {
 
 resource "aws_lb" "this" {
   # checkov:skip=CKV_AWS_91:ingest-api logs requests itself, without the clients' addresses
+  # checkov:skip=CKV2_AWS_76:AWSManagedRulesKnownBadInputsRuleSet holds these rules
   # checkov:skip=CKV_AWS_150:a choice of the environment; prod is protected
   # checkov:skip=CKV2_AWS_20:with a certificate port 80 redirects; without one there is nothing to redirect to
   name                       = local.name

@@ -29,15 +29,14 @@ variable "region" {
   type        = string
 }
 
+variable "account_id" {
+  description = "Account of the VPC."
+  type        = string
+}
+
 variable "interface_endpoints" {
   description = "AWS services that tasks reach inside the VPC, so that no NAT is needed."
   type        = set(string)
-}
-
-variable "flow_logs" {
-  description = "Keep a log of refused connections."
-  type        = bool
-  default     = true
 }
 
 variable "log_retention_days" {

@@ -131,7 +131,7 @@ resource "aws_cloudwatch_metric_alarm" "tasks" {
 
 # One word for what people feel, however many queues and services are behind it.
 resource "aws_cloudwatch_composite_alarm" "this" {
-  for_each = var.composite_alarms ? {
+  for_each = {
     events-late = {
       about  = "Events or uploads are worked on late"
       anchor = "events-late"
@@ -147,7 +147,7 @@ resource "aws_cloudwatch_composite_alarm" "this" {
       anchor = "api-down"
       rule   = "ALARM(\"${var.prefix}-api-errors\") AND ALARM(\"${var.prefix}-api-unhealthy\")"
     }
-  } : {}
+  }
 
   alarm_name        = "${var.prefix}-${each.key}"
   alarm_description = "${each.value.about}. ${local.runbook}#${each.value.anchor}"

@@ -62,12 +62,6 @@ variable "services" {
   type        = map(number)
 }
 
-variable "composite_alarms" {
-  description = "Make the composite alarms."
-  type        = bool
-  default     = true
-}
-
 variable "budget" {
   description = "Dollars a month, above which people are told. Null: no budget."
   type        = number

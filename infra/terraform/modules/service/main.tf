@@ -7,6 +7,9 @@ locals {
   min_tasks = var.scaling.min_tasks
   max_tasks = max(var.scaling.min_tasks, var.scaling.max_tasks, 1)
 
+  # Without scaling nobody would ever wake what sleeps.
+  first_tasks = var.autoscaling ? local.min_tasks : max(1, local.min_tasks)
+
   spot_weight = floor(100 * var.spot_share + 0.5)
 }
 
@@ -21,7 +24,7 @@ resource "aws_ecs_service" "this" {
   name                   = var.name
   cluster                = var.cluster_name
   task_definition        = aws_ecs_task_definition.this.arn
-  desired_count          = var.autoscaling ? local.min_tasks : max(1, local.min_tasks)
+  desired_count          = local.first_tasks
   platform_version       = "1.4.0"
   enable_execute_command = false
   propagate_tags         = "SERVICE"

@@ -18,6 +18,7 @@ output "scaling" {
   value = {
     min_tasks        = local.min_tasks
     max_tasks        = local.max_tasks
+    first_tasks      = local.first_tasks
     backlog_per_task = local.follows_queue ? local.backlog_per_task : null
     expression       = local.follows_queue ? local.per_task : null
     wakes_up         = local.sleeps

@@ -127,10 +127,7 @@ variable "stop_timeout_seconds" {
 }
 
 variable "scaling" {
-  description = <<-E
-    How many tasks there may be, and what they follow: the backlog of queues, or the CPU.
-    A task works through a message in seconds_per_message; none shall wait longer than max_delay_seconds.
-  E
+  description = "How many tasks there may be, and what they follow: the backlog of queues, or the CPU. A task works through a message in seconds_per_message; none shall wait longer than max_delay_seconds."
   type = object({
     min_tasks           = optional(number, 1)
     max_tasks           = optional(number, 10)
@@ -168,10 +165,7 @@ variable "log_retention_days" {
 }
 
 variable "sidecars" {
-  description = <<-E
-    Images of the sidecars, from repositories of this account: tasks have no way to public ones. Null: without.
-    adot is the AWS distribution of the OpenTelemetry collector, log_router is AWS for Fluent Bit.
-  E
+  description = "Images of the sidecars, from repositories of this account: tasks have no way to public ones. Null: without. adot is the AWS distribution of the OpenTelemetry collector, log_router is AWS for Fluent Bit."
   type = object({
     adot       = optional(string)
     log_router = optional(string)

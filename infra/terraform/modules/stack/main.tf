@@ -45,11 +45,11 @@ module "network" {
 
   prefix              = var.prefix
   region              = var.region
+  account_id          = var.account_id
   zones               = var.zones
-  flow_logs           = !var.lacks.flow_logs
   log_retention_days  = var.log_retention_days
   emr_peer            = var.emr_peer
-  interface_endpoints = var.lacks.interface_endpoints ? [] : local.interface_endpoints
+  interface_endpoints = local.interface_endpoints
 }
 
 module "storage" {
@@ -130,19 +130,18 @@ module "training" {
 module "observability" {
   source = "../observability"
 
-  prefix           = var.prefix
-  region           = var.region
-  account_id       = var.account_id
-  alarm_topic_arn  = aws_sns_topic.this["operations"].arn
-  alarm_email      = var.alarm_email
-  tables           = module.storage.table_names
-  events_topic     = aws_sns_topic.this["events"].name
-  load_balancer    = module.api.metrics
-  catalog_id       = module.catalog.identifier
-  cluster_name     = aws_ecs_cluster.this.name
-  composite_alarms = !var.lacks.composite_alarms
-  budget           = var.budget
-  services         = { for name in keys(local.running) : name => local.scaling[name].min_tasks }
+  prefix          = var.prefix
+  region          = var.region
+  account_id      = var.account_id
+  alarm_topic_arn = aws_sns_topic.this["operations"].arn
+  alarm_email     = var.alarm_email
+  tables          = module.storage.table_names
+  events_topic    = aws_sns_topic.this["events"].name
+  load_balancer   = module.api.metrics
+  catalog_id      = module.catalog.identifier
+  cluster_name    = aws_ecs_cluster.this.name
+  budget          = var.budget
+  services        = { for name in keys(local.running) : name => local.scaling[name].min_tasks }
 
   queues = merge(
     { for name, queue in module.processor_queue : name => { name = queue.name, alarms = queue.alarms } },

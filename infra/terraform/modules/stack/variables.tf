@@ -57,10 +57,7 @@ variable "run_services" {
 }
 
 variable "settings" {
-  description = <<-E
-    Settings beside those that follow from the infrastructure, by service (ingest-api, session-worker, media-worker,
-    recommender-trigger) or `shared`: environment variable and value. They become SSM parameters.
-  E
+  description = "Settings beside those that follow from the infrastructure, by service (ingest-api, session-worker, media-worker, recommender-trigger) or `shared`: environment variable and value. They become SSM parameters."
   type        = map(map(string))
   default     = {}
 
@@ -79,10 +76,7 @@ variable "settings" {
 }
 
 variable "sizes" {
-  description = <<-E
-    cpu (units, 1024 are a vCPU), memory_mb and disk_gb of a task, by service: those of all processors by session-worker,
-    those of one by session-worker-NAME.
-  E
+  description = "cpu (units, 1024 are a vCPU), memory_mb and disk_gb of a task, by service: those of all processors by session-worker, those of one by session-worker-NAME."
   type        = map(map(number))
   default     = {}
 
@@ -98,10 +92,7 @@ variable "sizes" {
 }
 
 variable "scaling" {
-  description = <<-E
-    How many tasks, by service as in sizes: min_tasks, max_tasks (which it can never pass), seconds_per_message and
-    max_delay_seconds (backlog), cpu_percent, in_after_seconds and out_after_seconds.
-  E
+  description = "How many tasks, by service as in sizes: min_tasks, max_tasks (which it can never pass), seconds_per_message and max_delay_seconds (backlog), cpu_percent, in_after_seconds and out_after_seconds."
   type        = map(map(number))
   default     = {}
 
@@ -213,17 +204,12 @@ variable "log_retention_days" {
 }
 
 variable "lacks" {
-  description = <<-E
-    What the place to deploy to has not. All false on AWS. An emulator lacks some services, and speaks plain http.
-  E
+  description = "What the place to deploy to has not. All false on AWS. An emulator lacks some services, and speaks plain http."
   type = object({
     tls                        = optional(bool, false)
     autoscaling                = optional(bool, false)
     emr_security_configuration = optional(bool, false)
     xray                       = optional(bool, false)
-    flow_logs                  = optional(bool, false)
-    interface_endpoints        = optional(bool, false)
-    composite_alarms           = optional(bool, false)
     # It takes a batch of calls for another action than the calls, and knows no tags of clusters.
     batch_permissions = optional(bool, false)
     emr_tags          = optional(bool, false)
