@@ -4,35 +4,34 @@ locals {
   # Load balancers and target groups take names to 32 characters.
   name    = substr("${var.prefix}-api", 0, 32)
   has_tls = var.certificate_arn != null
-  open_to = "0.0.0.0/0"
 }
 
 resource "aws_security_group" "this" {
-  # checkov:skip=CKV_AWS_260:port 80 is open to all in order to send them to 443
   name        = "${var.prefix}-api"
   description = "The load balancer"
   vpc_id      = var.vpc_id
   tags        = { Name = "${var.prefix}-api" }
+}
 
-  dynamic "ingress" {
-    for_each = local.has_tls ? [80, 443] : [80]
+resource "aws_vpc_security_group_ingress_rule" "clients" {
+  # checkov:skip=CKV_AWS_260:port 80 is open to all in order to send them to 443
+  for_each = toset(local.has_tls ? ["80", "443"] : ["80"])
 
-    content {
-      description = "Clients"
-      protocol    = "tcp"
-      from_port   = ingress.value
-      to_port     = ingress.value
-      cidr_blocks = [local.open_to]
-    }
-  }
+  description       = "Clients"
+  security_group_id = aws_security_group.this.id
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = tonumber(each.key)
+  to_port           = tonumber(each.key)
+}
 
-  egress {
-    description = "Tasks"
-    protocol    = "tcp"
-    from_port   = var.port
-    to_port     = var.port
-    cidr_blocks = [var.vpc_cidr]
-  }
+resource "aws_vpc_security_group_egress_rule" "tasks" {
+  description       = "Tasks"
+  security_group_id = aws_security_group.this.id
+  cidr_ipv4         = var.vpc_cidr
+  ip_protocol       = "tcp"
+  from_port         = var.port
+  to_port           = var.port
 }
 
 resource "aws_lb" "this" {

@@ -20,5 +20,5 @@ output "public_subnet_ids" {
 
 output "gateway_prefix_list_ids" {
   description = "Addresses of S3 and DynamoDB as the gateway endpoints route them."
-  value       = [for endpoint in aws_vpc_endpoint.gateway : endpoint.prefix_list_id]
+  value       = { for name, endpoint in aws_vpc_endpoint.gateway : name => endpoint.prefix_list_id }
 }

@@ -10,42 +10,46 @@ locals {
 }
 
 resource "aws_security_group" "service" {
+  # checkov:skip=CKV2_AWS_5:services have them by way of their rules
   for_each = local.reached_ports
 
   name        = "${var.prefix}-${each.key}"
   description = "Tasks of ${each.key}"
   vpc_id      = module.network.vpc_id
   tags        = { Name = "${var.prefix}-${each.key}" }
+}
 
-  dynamic "ingress" {
-    for_each = each.key == "ingest-api" ? [local.api_port] : []
+resource "aws_vpc_security_group_ingress_rule" "api" {
+  description                  = "From the load balancer"
+  security_group_id            = aws_security_group.service["ingest-api"].id
+  referenced_security_group_id = module.api.security_group_id
+  ip_protocol                  = "tcp"
+  from_port                    = local.api_port
+  to_port                      = local.api_port
+}
 
-    content {
-      description     = "From the load balancer"
-      protocol        = "tcp"
-      from_port       = ingress.value
-      to_port         = ingress.value
-      security_groups = [module.api.security_group_id]
-    }
-  }
+resource "aws_vpc_security_group_egress_rule" "vpc" {
+  for_each = merge([
+    for service, ports in local.reached_ports : { for port in ports : "${service}-${port}" => { service = service, port = port } }
+  ]...)
 
-  dynamic "egress" {
-    for_each = each.value
+  description       = "Inside the VPC"
+  security_group_id = aws_security_group.service[each.value.service].id
+  cidr_ipv4         = module.network.cidr
+  ip_protocol       = "tcp"
+  from_port         = each.value.port
+  to_port           = each.value.port
+}
 
-    content {
-      description = "Inside the VPC"
-      protocol    = "tcp"
-      from_port   = egress.value
-      to_port     = egress.value
-      cidr_blocks = [module.network.cidr]
-    }
-  }
+resource "aws_vpc_security_group_egress_rule" "gateways" {
+  for_each = merge([
+    for service in keys(local.reached_ports) : { for to in ["s3", "dynamodb"] : "${service}-${to}" => { service = service, to = to } }
+  ]...)
 
-  egress {
-    description     = "S3 and DynamoDB"
-    protocol        = "tcp"
-    from_port       = 443
-    to_port         = 443
-    prefix_list_ids = module.network.gateway_prefix_list_ids
-  }
+  description       = each.value.to
+  security_group_id = aws_security_group.service[each.value.service].id
+  prefix_list_id    = module.network.gateway_prefix_list_ids[each.value.to]
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
 }

@@ -114,8 +114,9 @@ module "service" {
   }
 
   vpc = {
-    subnet_ids        = module.network.private_subnet_ids
-    security_group_id = aws_security_group.service[each.value].id
+    subnet_ids = module.network.private_subnet_ids
+    # Read off a rule, so that no task starts before the rules are there.
+    security_group_id = aws_vpc_security_group_egress_rule.vpc["${each.value}-443"].security_group_id
   }
 
   listener = each.value != "ingest-api" ? null : {
