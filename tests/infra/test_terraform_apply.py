@@ -68,8 +68,8 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
 def _apply(terraform: Terraform, aws: AwsState) -> None:
     """Apply, and go on where it broke off.
 
-    Now and then the emulator makes a role and closes the connection before it has said so; asked again it says
-    that there is one. Such a role is nobody's, and is taken away.
+    Now and then the emulator makes a role and closes the connection before it has said so; asked again, it
+    says that there is one. Such a role is nobody's, and is taken away.
     """
     for _ in range(MOST_LOST_ANSWERS):
         done = terraform.run("apply", "-auto-approve", check=False)

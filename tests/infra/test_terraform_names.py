@@ -105,7 +105,8 @@ def test_every_alarm_leads_to_an_entry_of_the_runbook(plan: Plan) -> None:
         for line in (ROOT / "docs/operations.md").read_text().splitlines()
         if line.startswith("#")
     }
-    for alarm in planned(plan, "aws_cloudwatch_metric_alarm"):
+    kinds = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm")
+    for alarm in (alarm for kind in kinds for alarm in planned(plan, kind)):
         if alarm["alarm_name"].endswith("-wake"):  # it acts by itself, and tells nobody
             continue
         found = re.search(r"docs/operations\.md#([a-z0-9-]+)", alarm["alarm_description"])

@@ -48,7 +48,7 @@ locals {
     readonlyRootFilesystem = true
     stopTimeout            = var.stop_timeout_seconds
     linuxParameters        = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
-    mountPoints            = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
+    mountPoints            = [for name, path in var.writable : { sourceVolume = name, containerPath = path, readOnly = false }]
     logConfiguration       = jsondecode(local.log_settings)
 
     environment = [
@@ -122,9 +122,13 @@ resource "aws_ecs_task_definition" "this" {
     cpu_architecture        = var.architecture
   }
 
-  # The only place that a task can write to.
-  volume {
-    name = "tmp"
+  # The only places that a task can write to. They belong to whom the image's VOLUME says.
+  dynamic "volume" {
+    for_each = var.writable
+
+    content {
+      name = volume.key
+    }
   }
 
   lifecycle {

@@ -92,6 +92,12 @@ variable "size" {
   default = {}
 }
 
+variable "writable" {
+  description = "Folders that a task can write to, by the name of their volume. The rest of its files are read-only."
+  type        = map(string)
+  default     = { tmp = "/tmp" }
+}
+
 variable "architecture" {
   description = "What images are built for: X86_64 or ARM64."
   type        = string

@@ -21,6 +21,7 @@ locals {
     }
     media-worker = {
       KINSTREAM_SHUTDOWN_GRACE_SECONDS = tostring(local.stop_timeout_seconds.media-worker - 10)
+      KINSTREAM_MEDIA_WORK_DIR         = "/work"
     }
     recommender-trigger = {
       KINSTREAM_SHUTDOWN_GRACE_SECONDS = tostring(local.stop_timeout_seconds.recommender-trigger - 5)
@@ -31,9 +32,10 @@ locals {
   }
 
   # SSM takes no empty value.
-  settings_of_emr = length(var.emr_subnet_ids) == 0 ? {} : {
-    KINSTREAM_EMR_SUBNET_IDS = join(",", var.emr_subnet_ids)
-  }
+  settings_of_emr = merge(
+    length(var.emr_subnet_ids) == 0 ? {} : { KINSTREAM_EMR_SUBNET_IDS = join(",", var.emr_subnet_ids) },
+    var.lacks.emr_security_configuration ? {} : { KINSTREAM_EMR_SECURITY_CONFIGURATION = module.training.security_configuration },
+  )
 
   settings = {
     for service, settings in local.settings_of_all : service => merge(

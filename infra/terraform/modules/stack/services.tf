@@ -86,6 +86,7 @@ module "service" {
   permissions_boundary = var.permissions_boundary
   size                 = local.sizes[each.key]
   architecture         = var.architecture
+  writable             = merge({ tmp = "/tmp" }, each.value == "media-worker" ? { work = "/work" } : {})
   spot_share           = each.value == "ingest-api" ? 0 : var.spot_share
   on_demand_tasks      = min(1, local.scaling[each.key].min_tasks)
   stop_timeout_seconds = local.stop_timeout_seconds[each.value]
