@@ -22,8 +22,8 @@ OTHER_PREFIX = "kinother"
 BATCHES = {"sns:PublishBatch", "sqs:DeleteMessageBatch", "sqs:ChangeMessageVisibilityBatch"}
 """Only the emulator knows these, and only dev names them; on AWS the single call's action allows a batch."""
 
-UNPROVABLE = {Call("terminate", "clusters")}
-"""The emulator asks for it on every cluster at once; AWS on the one that is named."""
+UNPROVABLE = {Call("terminate", "clusters"), Call("protect", "tasks")}
+"""The emulator asks for these on other resources than AWS: on all clusters, and on the cluster of the task."""
 
 
 def _calls(text: str) -> frozenset[Call]:
@@ -82,7 +82,8 @@ CALLS: Mapping[str, frozenset[Call]] = {
         queue/media: get_queue_url get_queue_attributes send_message receive_message delete_message
         queue/media: change_message_visibility
         bucket/uploads: list_objects get_object
-        bucket/derived: put_object abort_upload"""),
+        bucket/derived: put_object abort_upload
+        tasks: protect"""),
     "recommender-trigger": _calls("""
         table/registry: query
         table/counters/index/due: query
@@ -218,6 +219,7 @@ _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "bucket.abort_upload": ("s3:AbortMultipartUpload",),
     "bucket.sign_upload": ("s3:PutObject",),
     "bucket.sign_download": ("s3:GetObject",),
+    "tasks.protect": ("ecs:UpdateTaskProtection",),
     "clusters.list": ("elasticmapreduce:ListClusters",),
     # A cluster is launched with tags and two roles.
     "clusters.launch": ("elasticmapreduce:RunJobFlow", "elasticmapreduce:AddTags", "iam:PassRole"),

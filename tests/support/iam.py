@@ -228,6 +228,9 @@ _MAKE: Mapping[str, Callable[[Clients, str], Any]] = {
     "bucket.sign_download": lambda c, name: _fetch(
         c("s3").generate_presigned_url("get_object", Params={"Bucket": name, "Key": _object(name)})
     ),
+    "tasks.protect": lambda c, prefix: c("ecs").update_task_protection(
+        cluster=prefix, tasks=[f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/{prefix}/x"], protectionEnabled=True
+    ),
     "clusters.list": lambda c, _: c("emr").list_clusters(),
     "clusters.launch": _launch,
     "clusters.describe": lambda c, prefix: c("emr").describe_cluster(ClusterId=_cluster(c, prefix)),

@@ -55,6 +55,7 @@ module "stack" {
     autoscaling                = local.is_emulated
     emr_security_configuration = local.is_emulated
     xray                       = local.is_emulated
+    prefix_lists               = local.is_emulated
     batch_permissions          = local.is_emulated
     emr_tags                   = local.is_emulated
   }

@@ -43,7 +43,7 @@ resource "aws_vpc_security_group_egress_rule" "vpc" {
 
 resource "aws_vpc_security_group_egress_rule" "gateways" {
   for_each = merge([
-    for service in keys(local.reached_ports) : { for to in ["s3", "dynamodb"] : "${service}-${to}" => { service = service, to = to } }
+    for service in keys(local.reached_ports) : { for to in var.lacks.prefix_lists ? [] : ["s3", "dynamodb"] : "${service}-${to}" => { service = service, to = to } }
   ]...)
 
   description       = each.value.to

@@ -303,6 +303,13 @@ data "aws_iam_policy_document" "media_worker" {
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.bucket.derived}/*"]
   }
+
+  # While it works on a file a task asks not to be scaled in.
+  statement {
+    sid       = "ProtectTasks"
+    actions   = ["ecs:UpdateTaskProtection"]
+    resources = ["arn:aws:ecs:${var.region}:${var.account_id}:task/${var.prefix}/*"]
+  }
 }
 
 data "aws_iam_policy_document" "recommender_trigger" {
