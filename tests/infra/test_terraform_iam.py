@@ -23,7 +23,7 @@ BATCHES = {"sns:PublishBatch", "sqs:DeleteMessageBatch", "sqs:ChangeMessageVisib
 """Only the emulator knows these, and only dev names them; on AWS the single call's action allows a batch."""
 
 UNPROVABLE = {Call("terminate", "clusters"), Call("protect", "tasks")}
-"""The emulator asks for these on other resources than AWS: on all clusters, and on the cluster of the task."""
+"""The emulator asks for these on other resources than AWS: all clusters, and the cluster of the task."""
 
 
 def _calls(text: str) -> frozenset[Call]:

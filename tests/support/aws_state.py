@@ -122,7 +122,13 @@ class AwsState:
         return {
             "name": name,
             "notifies": [[one["QueueArn"], one["Events"]] for one in notified],
-            "cors": _or_none(lambda: s3.get_bucket_cors(Bucket=name)["CORSRules"]),
+            "cors": [
+                {
+                    header: sorted(value) if isinstance(value, list) else value
+                    for header, value in rule.items()
+                }
+                for rule in _or_none(lambda: s3.get_bucket_cors(Bucket=name)["CORSRules"]) or []
+            ],
             "expires": [
                 [rule["ID"], rule["Status"], rule["Expiration"], rule["AbortIncompleteMultipartUpload"]]
                 for rule in _or_none(lambda: s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"])

@@ -11,7 +11,6 @@ provider "aws" {
   secret_key                  = local.is_emulated ? "test" : null
   skip_credentials_validation = local.is_emulated
   skip_metadata_api_check     = local.is_emulated
-  skip_requesting_account_id  = local.is_emulated
   s3_use_path_style           = local.is_emulated
   max_retries                 = local.is_emulated ? 2 : null
 
