@@ -14,8 +14,8 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-backpressure up test test-containers test-faults check format lock bench \
-    bench-ingest bench-ledger clean
+.PHONY: help setup demo demo-backpressure up test test-containers test-faults check check-terraform format lock \
+    bench bench-ingest bench-ledger clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ check: setup ## format, lint, types, import rules, generated files
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/kinstream processors --check
 
+check-terraform: ## format, validity, scaling arithmetic and checkov of infra/terraform
+	@infra/terraform/check
+
 format: setup ## format and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -75,5 +78,5 @@ bench-ledger: setup ## every number of the session-worker: 5 minutes
 	@$(BIN)/python -m benchmarks ledger $(ARGS)
 
 clean: ## remove what make and the stack left behind
-	rm -rf $(VENV) .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	rm -rf $(VENV) .venv-checkov .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -48,6 +48,8 @@ class ProcessorQueue:
     visibility_timeout_seconds: int = 30
     max_receive_count: int = 12
     """Poison is put aside by the worker itself: this many deliveries is an outage of half an hour."""
+    bucket: str | None = None
+    """Short name of the bucket that it writes to; None for one that counts in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ def as_json(queues: Sequence[ProcessorQueue]) -> str:
             "handles": None if queue.handles is None else sorted(queue.handles),
             "visibility_timeout_seconds": queue.visibility_timeout_seconds,
             "max_receive_count": queue.max_receive_count,
+            "bucket": queue.bucket,
         }
         for queue in queues
     }

@@ -1,4 +1,5 @@
-"""Holding on to a message and its item while they are worked on: visibility and lease are renewed."""
+"""Holding on to a message and its item while they are worked on: visibility and lease are renewed, and the
+protection of the task from being scaled in."""
 
 import logging
 import threading
@@ -11,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream.catalog import Claim, MediaRepository
 from kinstream.errors import RetryableError
+from media_worker.protection import TaskProtection
 from media_worker.workspace import Delivery, note_alive
 
 log = logging.getLogger(__name__)
@@ -30,10 +32,16 @@ class Heartbeat:
     """Renews holds for one child process."""
 
     def __init__(
-        self, sqs: Any, catalog: MediaRepository, hold_seconds: int, interval_seconds: float
+        self,
+        sqs: Any,
+        catalog: MediaRepository,
+        protection: TaskProtection,
+        hold_seconds: int,
+        interval_seconds: float,
     ) -> None:
         self._sqs = sqs
         self._catalog = catalog
+        self._protection = protection
         self._hold_seconds = hold_seconds
         self._interval_seconds = interval_seconds
 
@@ -54,7 +62,9 @@ class Heartbeat:
         change_visibility(self._sqs, delivery, after_seconds)
 
     def _beat(self, delivery: Delivery, claim: Claim, folder: Path, done: threading.Event) -> None:
+        self._protection.renew()
         while not done.wait(self._interval_seconds):
+            self._protection.renew()
             change_visibility(self._sqs, delivery, self._hold_seconds)
             note_alive(folder)
             try:

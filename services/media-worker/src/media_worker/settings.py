@@ -31,6 +31,9 @@ class MediaWorkerSettings(MediaSettings):
     startup_wait_seconds: float = Field(60.0, gt=0)
     """How long to wait at the start for dependencies that are still starting."""
 
+    ecs_agent_uri: str | None = Field(None, validation_alias="ECS_AGENT_URI")
+    """Set by ECS itself: where a task asks not to be scaled in while it works on a file."""
+
     @property
     def heartbeat_seconds(self) -> float:
         """How often a holder renews: four times before its hold could run out."""

@@ -17,6 +17,7 @@ from media_worker.celery_app import POLL_SECONDS, TASK_NAME
 from media_worker.domain.disposition import Failed, after_failure
 from media_worker.heartbeat import Heartbeat, change_visibility
 from media_worker.job import ClaimLostError, MediaJob
+from media_worker.protection import TaskProtection
 from media_worker.settings import MediaWorkerSettings
 from media_worker.workspace import Delivery, job_folder, sweep
 
@@ -33,7 +34,8 @@ class MediaProcess:
         self._settings = settings
         self._catalog = catalog
         self._hold_seconds = settings.media_visibility_timeout_seconds
-        self._heartbeat = Heartbeat(sqs, catalog, self._hold_seconds, settings.heartbeat_seconds)
+        protection = TaskProtection(settings.ecs_agent_uri, self._hold_seconds)
+        self._heartbeat = Heartbeat(sqs, catalog, protection, self._hold_seconds, settings.heartbeat_seconds)
         self._job = MediaJob(settings, s3, catalog)
 
     @classmethod

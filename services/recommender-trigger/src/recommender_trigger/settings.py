@@ -57,6 +57,8 @@ class TriggerSettings(CoreSettings):
     emr_task_instances: int = Field(2, ge=1)
     emr_service_role: str = "EMR_DefaultRole_V2"
     emr_instance_profile: str = "EMR_EC2_DefaultRole"
+    emr_security_configuration: str | None = None
+    """EMR's security configuration by name: encryption, and how nodes get at their credentials."""
 
     due_threshold_events: int = Field(
         100, ge=1, validation_alias="KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS"

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -157,6 +157,10 @@ class Sink(Processor):
     bucket: ClassVar[str]
     """Short name of the S3 bucket."""
     visibility_timeout_seconds: ClassVar[int] = 60
+
+    def resource(self) -> ProcessorQueue:
+        """The queue that it needs, and the bucket."""
+        return replace(super().resource(), bucket=self.bucket)
 
     @abstractmethod
     def files(self, batch_id: str, events: Mapping[str, Sequence[Event]]) -> Iterator[File]:

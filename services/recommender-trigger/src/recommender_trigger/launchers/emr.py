@@ -109,8 +109,10 @@ def job_flow(run: Run, settings: TriggerSettings, job_uri: str, bootstrap_uri: s
         "ActionOnFailure": "TERMINATE_CLUSTER",
         "HadoopJarStep": {"Jar": "command-runner.jar", "Args": [*submit, *conf, job_uri, *arguments]},
     }
+    named = settings.emr_security_configuration
     return {
         "Name": cluster_name(run, settings),
+        **({"SecurityConfiguration": named} if named else {}),
         "ReleaseLabel": settings.emr_release,
         "Applications": [{"Name": "Spark"}],
         "LogUri": f"{training}/logs/",

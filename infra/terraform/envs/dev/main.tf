@@ -1,0 +1,62 @@
+# Small, cheap and quick to throw away. `emulator` deploys the same to an emulator of AWS.
+
+locals {
+  is_emulated = var.emulator != null
+}
+
+data "aws_caller_identity" "this" {}
+
+module "stack" {
+  source = "../../modules/stack"
+
+  prefix          = var.prefix
+  region          = var.region
+  account_id      = data.aws_caller_identity.this.account_id
+  zones           = var.zones
+  processors_file = var.processors_file
+  keep            = false
+
+  image_tag       = var.image_tag
+  image_registry  = var.image_registry
+  run_services    = var.run_services
+  architecture    = var.architecture
+  certificate_arn = var.certificate_arn
+  alarm_email     = var.alarm_email
+  emr_subnet_ids  = var.emr_subnet_ids
+  sidecars        = var.sidecars
+  search          = var.search
+  budget          = 300
+  spot_share      = 1
+
+  settings = {
+    for service in ["shared", "ingest-api", "session-worker", "media-worker", "recommender-trigger"] :
+    service => merge(
+      service == "shared" && local.is_emulated ? { KINSTREAM_AWS_ENDPOINT_URL = var.emulator.seen_by_tasks } : {},
+      lookup(var.settings, service, {}),
+    )
+  }
+
+  # Media sleeps while nobody uploads; the first upload afterwards waits two minutes for its task.
+  scaling = {
+    ingest-api     = { min_tasks = 1, max_tasks = 2 }
+    session-worker = { max_tasks = 3 }
+    media-worker   = { min_tasks = 0, max_tasks = 2 }
+  }
+
+  sizes = {
+    ingest-api = { cpu = 512, memory_mb = 1024 }
+  }
+
+  catalog = { instance_class = "db.t4g.micro", multi_az = false }
+  cache   = { replicas = 0 }
+
+  lacks = {
+    tls                        = local.is_emulated
+    autoscaling                = local.is_emulated
+    emr_security_configuration = local.is_emulated
+    xray                       = local.is_emulated
+    prefix_lists               = local.is_emulated
+    batch_permissions          = local.is_emulated
+    emr_tags                   = local.is_emulated
+  }
+}

@@ -1,0 +1,92 @@
+variable "prefix" {
+  description = "First part of every name. Buckets are named by it, so no other account may have it."
+  type        = string
+}
+
+variable "region" {
+  description = "AWS region."
+  type        = string
+  default     = "us-east-1"
+}
+
+variable "zones" {
+  description = "Availability zones."
+  type        = list(string)
+  default     = ["us-east-1a", "us-east-1b", "us-east-1c"]
+}
+
+variable "image_tag" {
+  description = "Tag of the four services' images, like the commit that they were built from."
+  type        = string
+}
+
+variable "run_services" {
+  description = "False for the first apply: images and secrets have to be there first."
+  type        = bool
+  default     = true
+}
+
+variable "architecture" {
+  description = "What images are built for: X86_64 or ARM64."
+  type        = string
+  default     = "X86_64"
+}
+
+variable "certificate_arn" {
+  description = "ACM certificate of the API's domain."
+  type        = string
+}
+
+variable "alarm_email" {
+  description = "Address that hears of alarms and of the budget."
+  type        = string
+}
+
+variable "emr_subnet_ids" {
+  description = "Subnets for training clusters. They need a way to PyPI. Empty: no training."
+  type        = list(string)
+  default     = []
+}
+
+variable "settings" {
+  description = "Further settings by service or `shared`: environment variable and value."
+  type        = map(map(string))
+  default     = {}
+}
+
+variable "sidecars" {
+  description = "Images of the sidecars, from repositories of this account. Null: without."
+  type = object({
+    adot            = optional(string)
+    log_router      = optional(string)
+    repository_arns = optional(list(string), [])
+  })
+  default = {}
+}
+
+variable "search" {
+  description = "OpenSearch for logs: {} for a small one. Null: CloudWatch alone."
+  type = object({
+    instance_type = optional(string, "t3.small.search")
+    instances     = optional(number, 2)
+    storage_gb    = optional(number, 20)
+  })
+  default = null
+}
+
+variable "processors_file" {
+  description = "The generated list of processors."
+  type        = string
+  default     = "../../processors.json"
+}
+
+variable "budget" {
+  description = "Dollars a month, above which people are told."
+  type        = number
+}
+
+variable "scaling" {
+  description = "How many tasks, over what is set here: by service, those of a processor by session-worker-NAME."
+  type        = map(map(number))
+  default     = {}
+}

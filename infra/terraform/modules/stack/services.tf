@@ -1,0 +1,127 @@
+locals {
+  processor_services = { for name in keys(local.processors) : "session-worker-${name}" => name }
+
+  # ECS service => the service whose image and settings it has.
+  kinds = merge(
+    { for name in ["ingest-api", "media-worker", "recommender-trigger"] : name => name },
+    { for name in keys(local.processor_services) : name => "session-worker" },
+  )
+
+  running = var.run_services ? local.kinds : {}
+
+  stop_timeout_seconds = {
+    ingest-api          = 30
+    session-worker      = 30
+    media-worker        = 120
+    recommender-trigger = 30
+  }
+
+  size_of_kind = {
+    ingest-api          = { cpu = 1024, memory_mb = 2048, disk_gb = 21 }
+    session-worker      = { cpu = 512, memory_mb = 1024, disk_gb = 21 }
+    media-worker        = { cpu = 2048, memory_mb = 4096, disk_gb = 40 }
+    recommender-trigger = { cpu = 256, memory_mb = 512, disk_gb = 21 }
+  }
+
+  # A processor's message is a chunk of up to 100 events, a medium one's work minutes.
+  scaling_of_kind = {
+    ingest-api          = { min_tasks = 2, max_tasks = 20 }
+    session-worker      = { min_tasks = 1, max_tasks = 20, seconds_per_message = 0.05, max_delay_seconds = 30 }
+    media-worker        = { min_tasks = 1, max_tasks = 10, seconds_per_message = 20, max_delay_seconds = 300 }
+    recommender-trigger = { min_tasks = 1, max_tasks = 1 }
+  }
+
+  queues_of_services = merge(
+    { media-worker = ["${var.prefix}-uploads", "${var.prefix}-media"], ingest-api = [], recommender-trigger = [] },
+    { for service, processor in local.processor_services : service => ["${var.prefix}-processor-${processor}"] },
+  )
+
+  # What the environment says goes before what the kind has: of a processor, or of all of them.
+  sizes = {
+    for name, kind in local.kinds : name => merge(
+      local.size_of_kind[kind],
+      lookup(var.sizes, kind, {}),
+      lookup(var.sizes, name, {}),
+    )
+  }
+
+  scaling = {
+    for name, kind in local.kinds : name => merge(
+      local.scaling_of_kind[kind],
+      lookup(var.scaling, kind, {}),
+      lookup(var.scaling, name, {}),
+    )
+  }
+}
+
+resource "aws_ecs_cluster" "this" {
+  name = var.prefix
+
+  # RunningTaskCount, which scaling and alarms go by, comes from it.
+  setting {
+    name  = "containerInsights"
+    value = "enabled"
+  }
+}
+
+resource "aws_ecs_cluster_capacity_providers" "this" {
+  cluster_name       = aws_ecs_cluster.this.name
+  capacity_providers = ["FARGATE", "FARGATE_SPOT"]
+}
+
+module "service" {
+  source   = "../service"
+  for_each = local.running
+
+  prefix               = var.prefix
+  name                 = each.key
+  region               = var.region
+  account_id           = var.account_id
+  cluster_name         = aws_ecs_cluster_capacity_providers.this.cluster_name
+  image                = local.images[each.value]
+  parameters           = local.parameter_arns[each.value]
+  secrets              = { for name in local.secrets_of_services[each.value] : name => aws_secretsmanager_secret.this[name].arn }
+  environment          = each.value == "session-worker" ? { KINSTREAM_PROCESSORS = local.processor_services[each.key] } : {}
+  policy               = local.policies[each.key]
+  permissions_boundary = var.permissions_boundary
+  size                 = local.sizes[each.key]
+  architecture         = var.architecture
+  writable             = merge({ tmp = "/tmp" }, each.value == "media-worker" ? { work = "/work" } : {})
+  spot_share           = each.value == "ingest-api" ? 0 : var.spot_share
+  on_demand_tasks      = min(1, local.scaling[each.key].min_tasks)
+  stop_timeout_seconds = local.stop_timeout_seconds[each.value]
+  scaling              = merge(local.scaling[each.key], { queue_names = local.queues_of_services[each.key] })
+  autoscaling          = !var.lacks.autoscaling
+  rollback_alarms      = each.value == "ingest-api" ? [module.observability.api_error_alarm] : []
+  log_retention_days   = var.log_retention_days
+  sidecars             = local.sidecars
+  search_endpoint      = one(module.search[*].endpoint)
+
+  # From names, so that a plan shows the policies whole.
+  readable = {
+    repositories = concat(
+      ["arn:aws:ecr:${var.region}:${var.account_id}:repository/${var.prefix}/${each.value}"],
+      var.sidecars.repository_arns,
+    )
+    parameters = [
+      for folder in ["shared", each.value] :
+      "arn:aws:ssm:${var.region}:${var.account_id}:parameter/${var.prefix}/${folder}/*"
+    ]
+    # Secrets Manager adds six characters of its own.
+    secrets = [
+      for name in local.secrets_of_services[each.value] :
+      "arn:aws:secretsmanager:${var.region}:${var.account_id}:secret:${var.prefix}/${local.secrets[name].name}-??????"
+    ]
+  }
+
+  vpc = {
+    subnet_ids = module.network.private_subnet_ids
+    # Read off a rule, so that no task starts before the rules are there.
+    security_group_id = aws_vpc_security_group_egress_rule.vpc["${each.value}-443"].security_group_id
+  }
+
+  listener = each.value != "ingest-api" ? null : {
+    port             = local.api_port
+    target_group_arn = module.api.target_group_arn
+  }
+}

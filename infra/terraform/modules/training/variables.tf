@@ -1,0 +1,36 @@
+variable "prefix" {
+  description = "First part of every name."
+  type        = string
+}
+
+variable "region" {
+  description = "Region of the clusters."
+  type        = string
+}
+
+variable "account_id" {
+  description = "Account of the clusters."
+  type        = string
+}
+
+variable "archive_bucket" {
+  description = "Bucket that clusters read events from."
+  type        = string
+}
+
+variable "training_bucket" {
+  description = "Bucket of jobs, results and logs."
+  type        = string
+}
+
+variable "security_configuration" {
+  description = "Make EMR's security configuration. False where an emulator has none."
+  type        = bool
+  default     = true
+}
+
+variable "tags_known" {
+  description = "Bound what the scheduler may do by the clusters' tags. False where an emulator does not know them."
+  type        = bool
+  default     = true
+}

@@ -1,0 +1,27 @@
+"""One plan of envs/dev for all tests that only look at it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.terraform import Terraform, dev_variables
+
+PLANNED_PREFIX = "kinplan"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They share a plan, and it is made once: on one pytest worker."""
+    for item in items:
+        if "plan" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("terraform-plan"))
+
+
+@pytest.fixture(scope="session")
+def plan(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a first apply of envs/dev would make."""
+    folder: Path = tmp_path_factory.mktemp("terraform") / "copy"
+    terraform = Terraform(folder, "dev", dev_variables(PLANNED_PREFIX, endpoint))
+    terraform.init()
+    return terraform.plan()
