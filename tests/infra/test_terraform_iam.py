@@ -43,11 +43,20 @@ def _processor(name: str, more: str) -> frozenset[Call]:
         {more}""")
 
 
-COUNTING = """table/ledger: get_item batch_get_item query transact_put
+def _counting(name: str, more: str = "") -> frozenset[Call]:
+    return _processor(
+        name,
+        f"""table/ledger: get_item batch_get_item query transact_put
         table/counters: update_item transact_update
         table/records: batch_get_item transact_put transact_update
         table/outbox: transact_put
-        table/registry: query"""
+        table/registry: query get_item
+        queue/rebuild-{name}: get_queue_url receive_message delete_message_batch
+        queue/rebuild-{name}: change_message_visibility_batch
+        queue/rebuild-{name}-dlq: get_queue_url send_message
+        {more}""",
+    )
+
 
 CALLS: Mapping[str, frozenset[Call]] = {
     "ingest-api": _calls("""
@@ -61,17 +70,16 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
         bucket/derived: sign_download"""),
-    "session-worker-activity": _processor(
+    "session-worker-activity": _counting(
         "activity",
-        f"""{COUNTING}
-        table/ledger: update_item
+        """table/ledger: update_item
         table/ledger/index/due: query
         table/records: get_item update_item
         topic/sessions: publish_batch
         topic/events: publish""",
     ),
-    "session-worker-content": _processor("content", COUNTING),
-    "session-worker-safety": _processor("safety", COUNTING),
+    "session-worker-content": _counting("content"),
+    "session-worker-safety": _counting("safety"),
     "session-worker-archive": _processor(
         "archive",
         """table/outbox: put_item

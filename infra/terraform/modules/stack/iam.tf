@@ -151,6 +151,19 @@ data "aws_iam_policy_document" "counting" {
 
   source_policy_documents = [data.aws_iam_policy_document.processor[each.key].json]
 
+  # There only while `kinstream rebuild` counts anew, and made by it.
+  statement {
+    sid       = "RebuildQueue"
+    actions   = concat(["sqs:GetQueueUrl", "sqs:ReceiveMessage"], local.delete_batch, local.hold_batch)
+    resources = ["${local.queue_arn_prefix}-rebuild-${each.key}"]
+  }
+
+  statement {
+    sid       = "RebuildPutAside"
+    actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+    resources = ["${local.queue_arn_prefix}-rebuild-${each.key}-dlq"]
+  }
+
   statement {
     sid       = "Ledger"
     actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem"]
@@ -175,9 +188,10 @@ data "aws_iam_policy_document" "counting" {
     resources = [local.table.outbox]
   }
 
+  # GetItem: which generation is served.
   statement {
     sid       = "References"
-    actions   = ["dynamodb:Query"]
+    actions   = ["dynamodb:Query", "dynamodb:GetItem"]
     resources = [local.table.registry]
   }
 
