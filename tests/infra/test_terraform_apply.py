@@ -69,7 +69,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
 def _apply(terraform: Terraform, aws: AwsState) -> None:
     """Apply, and go on where it broke off.
 
-    Now and then the emulator makes a role or a log group and closes the connection before it has said so; asked
+    Now and then the emulator makes a role or a log group and closes the connection before it says so; asked
     again, it says that there is one. It is nobody's, and is taken away.
     """
     for _ in range(MOST_LOST_ANSWERS):
