@@ -14,8 +14,8 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-backpressure up test test-containers test-faults check check-terraform format lock \
-    bench bench-ingest bench-ledger clean
+.PHONY: help setup demo demo-backpressure up test test-containers test-faults test-terraform check check-terraform \
+    format lock bench bench-ingest bench-ledger clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ check: setup ## format, lint, types, import rules, generated files
 
 check-terraform: ## format, validity, scaling arithmetic and checkov of infra/terraform
 	@infra/terraform/check
+
+test-terraform: setup ## apply envs/dev to the emulator, plan again, destroy: 6 to 10 minutes
+	@KINSTREAM_TERRAFORM_APPLY=1 $(BIN)/pytest tests/infra $(ARGS)
 
 format: setup ## format and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from kinstream.resources import ProcessorQueue
 from kinstream.settings import CoreSettings
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
@@ -28,34 +29,46 @@ UNPROVABLE = {Call("terminate", "clusters"), Call("protect", "tasks")}
 
 def _calls(text: str) -> frozenset[Call]:
     """`thing: call call` a line."""
-    lines = (line.split(":") for line in text.strip().splitlines())
+    lines = (line.split(":") for line in text.splitlines() if line.strip())
     return frozenset(Call(call, on.strip()) for on, calls in lines for call in calls.split())
 
 
-def _processor(name: str, more: str) -> frozenset[Call]:
+def _counting(name: str) -> str:
+    return f"""
+    table/ledger: get_item batch_get_item query transact_put
+    table/counters: update_item transact_update
+    table/records: batch_get_item transact_put transact_update
+    table/outbox: transact_put
+    table/registry: query get_item
+    queue/rebuild-{name}: get_queue_url receive_message delete_message_batch
+    queue/rebuild-{name}: change_message_visibility_batch
+    queue/rebuild-{name}-dlq: get_queue_url send_message"""
+
+
+BESIDE = {
+    "activity": """
+    table/ledger: update_item
+    table/ledger/index/due: query
+    table/records: get_item update_item
+    topic/sessions: publish_batch
+    topic/events: publish""",
+    "archive": """
+    table/outbox: put_item
+    bucket/archive: list_objects get_object delete_objects""",
+}
+"""What these do beside processing: closing sessions, merging files."""
+
+
+def _of_processor(queue: ProcessorQueue) -> frozenset[Call]:
     return _calls(f"""
-        queue/processor-{name}: get_queue_url receive_message delete_message_batch
-        queue/processor-{name}: change_message_visibility_batch
-        queue/processor-{name}-dlq: get_queue_url send_message
-        table/outbox: get_item update_item
-        table/outbox/index/pending: query
-        topic/alerts: publish
-        {more}""")
-
-
-def _counting(name: str, more: str = "") -> frozenset[Call]:
-    return _processor(
-        name,
-        f"""table/ledger: get_item batch_get_item query transact_put
-        table/counters: update_item transact_update
-        table/records: batch_get_item transact_put transact_update
-        table/outbox: transact_put
-        table/registry: query get_item
-        queue/rebuild-{name}: get_queue_url receive_message delete_message_batch
-        queue/rebuild-{name}: change_message_visibility_batch
-        queue/rebuild-{name}-dlq: get_queue_url send_message
-        {more}""",
-    )
+    queue/processor-{queue.name}: get_queue_url receive_message delete_message_batch
+    queue/processor-{queue.name}: change_message_visibility_batch
+    queue/processor-{queue.name}-dlq: get_queue_url send_message
+    table/outbox: get_item update_item
+    table/outbox/index/pending: query
+    topic/alerts: publish
+    {f"bucket/{queue.bucket}: put_object" if queue.bucket else _counting(queue.name)}
+    {BESIDE.get(queue.name, "")}""")
 
 
 CALLS: Mapping[str, frozenset[Call]] = {
@@ -70,21 +83,6 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
         bucket/derived: sign_download"""),
-    "session-worker-activity": _counting(
-        "activity",
-        """table/ledger: update_item
-        table/ledger/index/due: query
-        table/records: get_item update_item
-        topic/sessions: publish_batch
-        topic/events: publish""",
-    ),
-    "session-worker-content": _counting("content"),
-    "session-worker-safety": _counting("safety"),
-    "session-worker-archive": _processor(
-        "archive",
-        """table/outbox: put_item
-        bucket/archive: list_objects get_object put_object delete_objects""",
-    ),
     "media-worker": _calls("""
         queue/uploads: get_queue_url receive_message delete_message
         queue/media: get_queue_url get_queue_attributes send_message receive_message delete_message
@@ -102,6 +100,7 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/training: list_objects get_object put_object
         topic/operations: publish
         clusters: list launch describe list_steps terminate"""),
+    **{f"session-worker-{queue.name}": _of_processor(queue) for queue in processor_queues()},
 }
 """What the code of each service calls, on what. A new call belongs here and into modules/stack/iam.tf."""
 

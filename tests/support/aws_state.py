@@ -74,6 +74,11 @@ class AwsState:
         for name in names:
             self._client("iam").delete_role(RoleName=name)
 
+    def remove_log_groups(self, names: Iterable[str]) -> None:
+        """Delete log groups."""
+        for name in names:
+            self._client("logs").delete_log_group(logGroupName=name)
+
     def _table(self, name: str) -> State:
         dynamodb = self._client("dynamodb")
         table = dynamodb.describe_table(TableName=name)["Table"]
