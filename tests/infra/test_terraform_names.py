@@ -50,6 +50,7 @@ def test_queues_have_the_provisioners_timeouts_and_dead_letter_queues(
     assert set(found) == wanted | {name + DEAD_LETTER_SUFFIX for name in wanted}
     for queue in described.queues:
         assert found[queue.name]["visibility_timeout_seconds"] == queue.visibility_timeout_seconds
+        assert found[queue.name]["message_retention_seconds"] == 14 * 86_400
         assert found[queue.name + DEAD_LETTER_SUFFIX]["message_retention_seconds"] == 14 * 86_400
 
 

@@ -1,5 +1,6 @@
 """A later generation of a processor's results lies beside the first, and neither knows of the other."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -7,15 +8,21 @@ from types import MappingProxyType
 import pytest
 
 from kinstream import keys
+from kinstream.aws import AwsClients
 from kinstream.chunks import decode_chunk
 from kinstream.errors import PermanentError
 from kinstream.events import Event
 from kinstream.generations import MAX_AGE_MS, Generations, GenerationsReader, app_of, space
+from kinstream.queues import SqsQueue
 from kinstream.resources import TABLE_OUTBOX, TABLE_REGISTRY, TOPIC_ALERTS
 from kinstream.settings import CoreSettings
+from kinstream_devkit.processors import processor_queues
+from kinstream_devkit.provision import provision
 from kinstream_devkit.replay import rebuildable_named
 from session_worker.effects import Announce, Effect
+from session_worker.main import Worker
 from session_worker.processor import LedgerKey, Reducer, discover
+from session_worker.settings import WorkerSettings
 from tests.support.engine import APP, engine, event, message
 
 
@@ -88,3 +95,25 @@ async def test_a_change_of_generations_is_heard_of_within_seconds(settings: Core
         now_ms += MAX_AGE_MS
         heard.append(await reader.of("content"))
     assert heard == [Generations(), Generations(), Generations(1, 2)]
+
+
+async def test_registry_that_is_away_wears_out_no_deliveries(settings: CoreSettings):
+    # One that is not given back comes again when its visibility ends, and soon has no deliveries left.
+    provision(settings, processor_queues())
+    worker_settings = WorkerSettings(**settings.model_dump())
+    stop = asyncio.Event()
+    async with AwsClients(worker_settings) as aws:
+        clients = {name: await aws.open(name) for name in ("sqs", "dynamodb", "sns", "s3")}
+        worker = Worker(worker_settings, **clients)
+        content = next(one for one in discover() if one.name == "content")
+        consumer, *_ = await worker.consumers(content)
+        queue = await SqsQueue.open(clients["sqs"], settings.names.processor_queue("content"))
+        await clients["dynamodb"].delete_table(TableName=settings.names.of(TABLE_REGISTRY))
+        url = (await clients["sqs"].get_queue_url(QueueName=settings.names.processor_queue("content")))[
+            "QueueUrl"
+        ]
+        await clients["sqs"].send_message(QueueUrl=url, MessageBody=message([view()]).body)
+        asyncio.get_running_loop().call_later(1, stop.set)  # it would pause for longer
+        await consumer.step(stop)
+        seen = await queue.receive(wait_seconds=content.resource().visibility_timeout_seconds // 2)
+    assert [one.receive_count for one in seen] == [2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, decode_chunk, encode_chunk, read_json
 from kinstream.errors import PermanentError
 from kinstream_devkit.replay import ReplayLog, Span, check_span, chunks_of, events_of, reducer_named
-from kinstream_devkit.replay_queue import Pace
+from kinstream_devkit.replay_queue import Pace, Quiet
 from session_worker.processor import discover
 from session_worker.processors.archive import Archive
 from tests.support.engine import APP, event
@@ -139,3 +139,13 @@ def test_identity_survives_the_way_through_the_archive():
     (file,) = Archive().files("batch", {APP: [one]})
     (back,) = events_of(file.body, lambda _: True)
     assert msgspec.json.encode(back) == msgspec.json.encode(one)
+
+
+def test_queue_is_quiet_once_it_has_looked_empty_long_enough_without_a_break():
+    now = 0.0
+    quiet = Quiet(10, clock=lambda: now)
+    answers = []
+    for now, is_empty in ((0, True), (9, True), (9.5, False), (11, True), (20, True), (21, True)):
+        answers.append(quiet.lasts(is_empty))
+    assert answers == [False, False, False, False, False, True]
+    assert [Quiet(0).lasts(True)] == [False]

@@ -16,6 +16,17 @@ locals {
         threshold   = 20
         periods     = 2
       }
+      # Its own 502, 503 and 504: tasks that crash, break connections or are not there.
+      api-unreachable = {
+        about       = "The load balancer finds nobody who answers"
+        anchor      = "api-unreachable"
+        namespace   = "AWS/ApplicationELB"
+        metric_name = "HTTPCode_ELB_5XX_Count"
+        dimensions  = { LoadBalancer = var.load_balancer.load_balancer }
+        statistic   = "Sum"
+        threshold   = 20
+        periods     = 2
+      }
       api-slow = {
         about       = "One request in a hundred takes over a second"
         anchor      = "api-slow"
@@ -145,7 +156,10 @@ resource "aws_cloudwatch_composite_alarm" "this" {
     api-down = {
       about  = "The API fails, not only one of its tasks"
       anchor = "api-down"
-      rule   = "ALARM(\"${var.prefix}-api-errors\") AND ALARM(\"${var.prefix}-api-unhealthy\")"
+      rule = join(" OR ", [
+        "ALARM(\"${var.prefix}-api-unreachable\")",
+        "(ALARM(\"${var.prefix}-api-errors\") AND ALARM(\"${var.prefix}-api-unhealthy\"))",
+      ])
     }
   }
 

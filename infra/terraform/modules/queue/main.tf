@@ -1,18 +1,20 @@
 # A queue, its dead-letter queue, who may send to it, and the alarms on both.
 
 locals {
-  dead_letter_retention_seconds = 14 * 86400
+  # The longest that SQS has: a processor that stands still for days loses nothing.
+  retention_seconds = 14 * 86400
 }
 
 resource "aws_sqs_queue" "dead_letter" {
   name                      = "${var.name}-dlq"
-  message_retention_seconds = local.dead_letter_retention_seconds
+  message_retention_seconds = local.retention_seconds
   sqs_managed_sse_enabled   = true
 }
 
 resource "aws_sqs_queue" "this" {
   name                       = var.name
   visibility_timeout_seconds = var.visibility_timeout_seconds
+  message_retention_seconds  = local.retention_seconds
   sqs_managed_sse_enabled    = true
 
   redrive_policy = jsonencode({

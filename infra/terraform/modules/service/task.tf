@@ -16,13 +16,16 @@ locals {
   to_search = {
     logDriver = "awsfirelens"
     options = {
-      Name               = "opensearch"
-      Host               = coalesce(var.search_endpoint, "unused")
-      Port               = "443"
-      AWS_Auth           = "On"
-      AWS_Region         = var.region
-      tls                = "On"
-      Index              = "${var.prefix}-logs"
+      Name       = "opensearch"
+      Host       = coalesce(var.search_endpoint, "unused")
+      Port       = "443"
+      AWS_Auth   = "On"
+      AWS_Region = var.region
+      tls        = "On"
+      # As `kinstream logs` sets them up and looks for them.
+      Logstash_Format    = "On"
+      Logstash_Prefix    = "kinstream-logs"
+      Generate_ID        = "On"
       Suppress_Type_Name = "On"
     }
   }
@@ -91,9 +94,17 @@ locals {
     essential         = true
     memoryReservation = 64
     # Outlives the service, so that its last words arrive.
-    stopTimeout           = min(120, var.stop_timeout_seconds + 10)
-    firelensConfiguration = { type = "fluentbit", options = { enable-ecs-log-metadata = "true" } }
-    logConfiguration      = local.to_cloudwatch
+    stopTimeout = min(120, var.stop_timeout_seconds + 10)
+    firelensConfiguration = {
+      type = "fluentbit"
+      options = {
+        enable-ecs-log-metadata = "true"
+        # The image's own: a line of JSON becomes fields, by which it is found.
+        config-file-type  = "file"
+        config-file-value = "/fluent-bit/configs/parse-json.conf"
+      }
+    }
+    logConfiguration = local.to_cloudwatch
   }
 }
 

@@ -92,7 +92,7 @@ module "service" {
   stop_timeout_seconds = local.stop_timeout_seconds[each.value]
   scaling              = merge(local.scaling[each.key], { queue_names = local.queues_of_services[each.key] })
   autoscaling          = !var.lacks.autoscaling
-  rollback_alarms      = each.value == "ingest-api" ? [module.observability.api_error_alarm] : []
+  rollback_alarms      = each.value == "ingest-api" ? module.observability.api_error_alarms : []
   log_retention_days   = var.log_retention_days
   sidecars             = local.sidecars
   search_endpoint      = one(module.search[*].endpoint)

@@ -23,7 +23,8 @@ from kinstream.resources import (
 from kinstream.settings import CoreSettings
 
 _THREADS = 8
-_DEAD_LETTER_RETENTION_SECONDS = 14 * 86_400
+_RETENTION_SECONDS = 14 * 86_400
+"""The longest that SQS has: a processor that stands still for days loses nothing."""
 _TTL_ATTRIBUTE = "expires_at"
 
 Step = Callable[[], object]
@@ -95,12 +96,13 @@ def _create_queue(sqs: Any, resources: Resources, queue: Queue) -> None:
     dead_letter_url = sqs.create_queue(QueueName=dead_letter_name)["QueueUrl"]
     sqs.set_queue_attributes(
         QueueUrl=dead_letter_url,
-        Attributes={"MessageRetentionPeriod": str(_DEAD_LETTER_RETENTION_SECONDS)},
+        Attributes={"MessageRetentionPeriod": str(_RETENTION_SECONDS)},
     )
     # Created bare and set afterwards: creating with attributes fails where an older queue has others.
     url = sqs.create_queue(QueueName=queue.name)["QueueUrl"]
     attributes = {
         "VisibilityTimeout": str(queue.visibility_timeout_seconds),
+        "MessageRetentionPeriod": str(_RETENTION_SECONDS),
         "RedrivePolicy": json.dumps(
             {
                 "deadLetterTargetArn": names.queue_arn(dead_letter_name),

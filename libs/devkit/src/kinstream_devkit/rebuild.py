@@ -40,6 +40,7 @@ from session_worker.processors.archive import Archive as ArchiveProcessor
 SETTLE_SECONDS = 3 * MAX_AGE_MS / 1000
 """After which every worker and every reader has heard of a change."""
 
+QUIET_ON_AWS_SECONDS = 90.0
 _FEW_MESSAGES = 10
 _EVER = date(1970, 1, 1), date(9000, 1, 1)
 
@@ -66,6 +67,8 @@ class Terms:
     """How far behind the archive may be at most."""
     settle_seconds: float = SETTLE_SECONDS
     patience_seconds: float = 300
+    quiet_seconds: float = 0.5
+    """For how long a queue must look empty. AWS's figures may be a minute behind."""
 
 
 class Rebuild:
@@ -96,7 +99,8 @@ class Rebuild:
             resource.visibility_timeout_seconds,
             resource.max_receive_count,
             TOPIC_EVENTS,
-            resource.handles,
+            # All types, of which the processor takes its own: on AWS a filter takes minutes to be heard of.
+            None,
         )
 
     def run(self) -> Report:
@@ -131,6 +135,7 @@ class Rebuild:
             lambda left: self._say(
                 f"waiting until what came before is archived: {left:,} messages in its queue"
             ),
+            self._terms.quiet_seconds,
         )
         self._send_archived(found)
         self._wait_until_counted(few=_FEW_MESSAGES)
@@ -170,7 +175,8 @@ class Rebuild:
         return self._queue.name + DEAD_LETTER_SUFFIX
 
     def _wait_until_counted(self, few: int = 0) -> None:
-        if not self._messages().wait_until_empty(self._terms.patience_seconds, few):
+        terms = self._terms
+        if not self._messages().wait_until_empty(terms.patience_seconds, few, terms.quiet_seconds):
             raise RetryableError(
                 "the worker does not come to the end of the rebuild's queue; run the same command again, it "
                 "goes on where it stopped"

@@ -20,8 +20,6 @@ _LOOK_EVERY = 20
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 0.2
 _ATTEMPTS = 8
-_LOOKS = 2
-"""So often in a row the queue must look empty: its figures are approximate."""
 _WAITING, _UNDER_WAY = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 
 Say = Callable[[str], None]
@@ -47,6 +45,26 @@ class Pace:
         if self._free_at > now:
             self._sleep(self._free_at - now)
         self._free_at = max(self._free_at, now) + number / self._rate
+
+
+class Quiet:
+    """Whether something has been so for long enough, looked at now and then."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._since: float | None = None
+
+    def lasts(self, is_so: bool) -> bool:
+        """Take note of a look: whether it has been so at each one for so long, and at two at least."""
+        now = self._clock()
+        if not is_so:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        else:
+            return now - self._since >= self._seconds
+        return False
 
 
 class ReplayQueue:
@@ -86,15 +104,19 @@ class ReplayQueue:
         """Messages in the dead-letter queue."""
         return self._numbers(self._dead_letter_url)[0]
 
-    def wait_until_empty(self, patience_seconds: float = _PATIENCE_SECONDS, few: int = 0) -> bool:
+    def wait_until_empty(
+        self,
+        patience_seconds: float = _PATIENCE_SECONDS,
+        few: int = 0,
+        quiet_seconds: float = _PAUSE_SECONDS,
+    ) -> bool:
         """Whether the worker has counted everything but so few messages; False where too much comes live to
-        tell."""
+        tell. It must look so for `quiet_seconds`: SQS's figures are approximate."""
         deadline = time.monotonic() + patience_seconds
-        looks = 0
+        quiet = Quiet(quiet_seconds)
         while True:
             numbers = self._numbers(self._url)
-            looks = looks + 1 if sum(numbers) <= few else 0
-            if looks >= _LOOKS:
+            if quiet.lasts(sum(numbers) <= few):
                 return True
             if time.monotonic() >= deadline:
                 return False

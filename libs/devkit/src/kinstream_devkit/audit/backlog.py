@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kinstream.resources import Names
+from kinstream_devkit.replay_queue import Quiet
 
 _POLL_SECONDS = 0.5
 _ATTRIBUTES = (
@@ -15,8 +16,6 @@ _ATTRIBUTES = (
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 )
-_EMPTY_LOOKS = 2
-"""So often in a row the queues must look empty: their figures are approximate."""
 
 
 class Backlog:
@@ -30,14 +29,16 @@ class Backlog:
         """About how many wait or are being worked on."""
         return sum(map(self._in_queue, self._queues))
 
-    def wait(self, seconds: float, progress: Callable[[int], None]) -> int:
-        """Wait until there are none, at most so long; how many there still are."""
+    def wait(
+        self, seconds: float, progress: Callable[[int], None], quiet_seconds: float = _POLL_SECONDS
+    ) -> int:
+        """Wait until there are none, at most so long; how many there still are. The queues must look empty
+        for `quiet_seconds`: their figures are approximate."""
         deadline = time.monotonic() + seconds
-        looks = 0
+        quiet = Quiet(quiet_seconds)
         while True:
             left = self.messages()
-            looks = 0 if left else looks + 1
-            if looks >= _EMPTY_LOOKS or time.monotonic() >= deadline:
+            if quiet.lasts(not left) or time.monotonic() >= deadline:
                 return left
             progress(left)
             time.sleep(_POLL_SECONDS)

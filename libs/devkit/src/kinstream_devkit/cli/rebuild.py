@@ -1,5 +1,6 @@
 """kinstream rebuild"""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ def rebuild(*, processor: str, rate: float, archive_lag_seconds: float, data_dir
     """
     from kinstream_devkit.cli.replay import bar_of
     from kinstream_devkit.progress import Progress
-    from kinstream_devkit.rebuild import Rebuild, Terms
+    from kinstream_devkit.rebuild import QUIET_ON_AWS_SECONDS, Rebuild, Terms
     from kinstream_devkit.replay import Report, rebuildable_named
     from session_worker.processor import discover
 
@@ -54,12 +55,15 @@ def rebuild(*, processor: str, rate: float, archive_lag_seconds: float, data_dir
 
     clients = {name: stack.client(name) for name in ("dynamodb", "sqs", "sns", "s3")}
     folder = stack.data.root / "replays"
+    terms = Terms(rate, archive_lag_seconds)
+    if stack.settings.aws_endpoint_url is None:
+        terms = replace(terms, quiet_seconds=QUIET_ON_AWS_SECONDS)
     one = Rebuild(
         clients,
         stack.names,
         chosen,
         folder=folder,
-        terms=Terms(rate, archive_lag_seconds),
+        terms=terms,
         say=bar.at_text,
         progress=progress,
     )

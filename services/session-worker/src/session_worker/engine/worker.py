@@ -75,13 +75,21 @@ class GroupConsumer(Consumer):
 
     async def step(self, stop: asyncio.Event) -> None:
         messages = await self._queue.receive(RECEIVE_WAIT_SECONDS)
-        # Asked after they came: whatever came before a change of generations is in the rebuild's queue, too.
-        generation = await self._generation() if self._generation and messages else 0
-        groups = suspects_apart(messages, self._trusted_deliveries)
-        done = [await self._count(together, generation) for together in groups]
-        if messages and not any(done):
+        if messages and not await self._try(messages):
             # Nothing goes through: taking more would only wear out the messages' deliveries.
             await _pause(stop, PAUSE_AFTER_FAILURE_SECONDS)
+
+    async def _try(self, messages: Sequence[Message]) -> bool:
+        """Whether any of them is done with."""
+        try:
+            # Asked after they came: what came before a change of generations is in the rebuild's queue, too.
+            generation = await self._generation() if self._generation else 0
+        except _AWAY as error:
+            log.warning("no generation", extra={"processor": self.name, "error": type(error).__name__})
+            await self._give_back(messages)
+            return False
+        groups = suspects_apart(messages, self._trusted_deliveries)
+        return any([await self._count(together, generation) for together in groups])
 
     async def _count(self, messages: Sequence[Message], generation: int) -> bool:
         """Whether any of them is done with."""
@@ -91,10 +99,12 @@ class GroupConsumer(Consumer):
         done = [message for message in messages if message.id not in outcome.failed]
         if done:
             await self._queue.delete(done)
-        for message in messages:
-            if message.id in outcome.failed:
-                await self._queue.give_back([message], retry_delay_seconds(message.receive_count))
+        await self._give_back([message for message in messages if message.id in outcome.failed])
         return bool(done)
+
+    async def _give_back(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            await self._queue.give_back([message], retry_delay_seconds(message.receive_count))
 
 
 def suspects_apart(messages: Sequence[Message], trusted_deliveries: int) -> list[list[Message]]:
