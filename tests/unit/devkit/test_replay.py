@@ -142,10 +142,9 @@ def test_identity_survives_the_way_through_the_archive():
 
 
 def test_queue_is_quiet_once_it_has_looked_empty_long_enough_without_a_break():
-    now = 0.0
-    quiet = Quiet(10, clock=lambda: now)
-    answers = []
-    for now, is_empty in ((0, True), (9, True), (9.5, False), (11, True), (20, True), (21, True)):
-        answers.append(quiet.lasts(is_empty))
+    looks = [(0, True), (9, True), (9.5, False), (11, True), (20, True), (21, True)]
+    times = iter([at for at, _ in looks])
+    quiet = Quiet(10, clock=lambda: next(times))
+    answers = [quiet.lasts(is_empty) for _, is_empty in looks]
     assert answers == [False, False, False, False, False, True]
     assert [Quiet(0).lasts(True)] == [False]
