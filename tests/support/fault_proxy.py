@@ -6,7 +6,6 @@ faults can also come by chance, by a seed. The emulator raises no TransactionCon
 
 import asyncio
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ import aiohttp
 from aiohttp import web
 
 from kinstream_devkit.embedded.emulator import HOST
+from tests.support.background import background_loop
 
 _MAX_BYTES = 64 * 1024 * 1024
 _HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
@@ -113,19 +113,14 @@ class _Chance:
 @contextmanager
 def fault_proxy(target: str) -> Iterator[FaultProxy]:
     """A proxy before `target`, a URL, in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="fault-proxy", daemon=True)
-    thread.start()
     proxy = FaultProxy()
     server = _Server(target, proxy)
-    try:
-        proxy.url = _result(asyncio.run_coroutine_threadsafe(server.start(), loop))
-        yield proxy
-    finally:
-        _result(asyncio.run_coroutine_threadsafe(server.stop(), loop))
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with background_loop("fault-proxy") as loop:
+        try:
+            proxy.url = _result(asyncio.run_coroutine_threadsafe(server.start(), loop))
+            yield proxy
+        finally:
+            _result(asyncio.run_coroutine_threadsafe(server.stop(), loop))
 
 
 def _result(done: Future[Any]) -> Any:

@@ -14,6 +14,7 @@ import msgspec
 import psutil
 
 from kinstream_devkit.embedded.emulator import HOST, free_port
+from tests.support.background import background_loop
 
 TIMEOUT_SECONDS = 30
 _PIECE_BYTES = 64 * 1024
@@ -151,21 +152,16 @@ class Proxy:
 @contextmanager
 def proxy(target: str) -> Iterator[Proxy]:
     """A TCP proxy before `target`, a URL."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
     upstream = urlsplit(target).port
     assert upstream is not None
     wire = _Wire(free_port(), upstream)
-    running = Proxy(f"http://{HOST}:{wire.port}", loop, wire)
-    running.mend()
-    try:
-        yield running
-    finally:
-        asyncio.run_coroutine_threadsafe(wire.close(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with background_loop("proxy") as loop:
+        running = Proxy(f"http://{HOST}:{wire.port}", loop, wire)
+        running.mend()
+        try:
+            yield running
+        finally:
+            asyncio.run_coroutine_threadsafe(wire.close(), loop).result()
 
 
 class _Wire:

@@ -6,7 +6,6 @@ There is no OpenSearch for tests; the shapes are those of its published API spec
 import asyncio
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import jsonschema_rs
 from aiohttp import web
 
 from kinstream_devkit.embedded.emulator import HOST
+from tests.support.background import background_loop
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -179,9 +179,6 @@ class FakeOpenSearch:
 def fake_opensearch() -> Iterator[FakeOpenSearch]:
     """Running, in a thread of its own."""
     fake = FakeOpenSearch()
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
     app = web.Application(middlewares=[fake.starting])
     app.add_routes(fake.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -191,14 +188,12 @@ def fake_opensearch() -> Iterator[FakeOpenSearch]:
         await web.TCPSite(runner, HOST, 0).start()
         return int(runner.addresses[0][1])
 
-    try:
-        fake.url = f"http://{HOST}:{asyncio.run_coroutine_threadsafe(start(), loop).result(30)}"
-        yield fake
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with background_loop("opensearch") as loop:
+        try:
+            fake.url = f"http://{HOST}:{asyncio.run_coroutine_threadsafe(start(), loop).result(30)}"
+            yield fake
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
 
 
 async def _checked(request: web.Request, schema: Mapping[str, Any]) -> Any:

@@ -1,0 +1,20 @@
+"""An event loop in a thread of its own, for servers that a test talks to while it waits."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def background_loop(name: str) -> Iterator[asyncio.AbstractEventLoop]:
+    """Running; whoever starts something on it ends that before the block does."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
