@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from kinstream.errors import PermanentError, RetryableError
 from media_worker.domain import policy
 from media_worker.domain.disposition import Failed, TryAgain, after_failure
+from media_worker.domain.geometry import clockwise_turn, fit
 from media_worker.domain.notifications import created_objects
+from media_worker.domain.photos import image_scales
 from media_worker.domain.policy import AudioFacts, Limits, Probe, VideoFacts
-from media_worker.domain.recipes import clockwise_turn, fit, image_scales, recording_recipe
+from media_worker.domain.recordings import recording_recipe
 
 LIMITS = Limits(video_pixels=1920 * 1080, video_duration_seconds=600, image_pixels=50_000_000, streams=8)
 SIDES = st.integers(1, 20_000)

@@ -20,7 +20,7 @@ from kinstream.errors import PermanentError, RetryableError
 from kinstream.resources import BUCKET_DERIVED, BUCKET_UPLOADS
 from media_worker.codecs import images, video
 from media_worker.domain import policy
-from media_worker.domain.recipes import recording_recipe
+from media_worker.domain.recordings import recording_recipe
 from media_worker.settings import MediaWorkerSettings
 
 log = logging.getLogger(__name__)
