@@ -49,10 +49,10 @@ class ChildEnd:
 def error_of_end(end: ChildEnd, limits: SandboxLimits) -> PermanentError | RetryableError:
     """The error for a child that ended without an answer, in words for the person who sent the file."""
     killed_by = -end.exit_code
+    if killed_by == signal.SIGXCPU or end.cpu_seconds > limits.cpu_seconds:
+        return PermanentError(f"the file takes more than {_time(limits.cpu_seconds)} of computing")
     if killed_by in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         return RetryableError("the file's decoder was stopped from outside")
-    if killed_by == signal.SIGXCPU:
-        return PermanentError(f"the file takes more than {_time(limits.cpu_seconds)} of computing")
     if killed_by == signal.SIGXFSZ:
         return PermanentError(f"what is made of the file outgrows the allowed {_size(limits.file_bytes)}")
     if end.peak_bytes > _NEARLY * limits.memory_bytes:
@@ -93,5 +93,5 @@ def _size(count: int) -> str:
 
 def _time(seconds: float) -> str:
     if seconds < 2 * _MINUTE_SECONDS:
-        return f"{math.ceil(seconds)} seconds"
+        return f"{math.ceil(seconds)} second{'s' if seconds > 1 else ''}"
     return f"{seconds / _MINUTE_SECONDS:.0f} minutes"

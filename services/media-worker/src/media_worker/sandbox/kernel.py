@@ -2,8 +2,11 @@
 
 import ctypes
 import os
+import struct
 from functools import cache
 from typing import Any
+
+_CAPABILITIES_VERSION_3 = 0x20080522
 
 
 @cache
@@ -16,6 +19,13 @@ def set_process_option(option: int, value: int, pointer: Any = 0) -> None:
     """prctl; OSError where the kernel refuses."""
     arguments = (ctypes.c_ulong(value), pointer or ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
     if libc().prctl(option, *arguments) != 0:
+        raise last_error()
+
+
+def drop_capabilities() -> None:
+    """Keep nothing that root may do and others may not, but for what root owns."""
+    header = struct.pack("<Ii", _CAPABILITIES_VERSION_3, 0)
+    if libc().capset(header, bytes(6 * 4)) != 0:
         raise last_error()
 
 

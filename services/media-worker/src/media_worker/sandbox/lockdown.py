@@ -9,12 +9,13 @@ from pathlib import Path
 
 from media_worker.domain.containment import SandboxLimits
 from media_worker.sandbox import landlock, seccomp
-from media_worker.sandbox.kernel import set_process_option
+from media_worker.sandbox.kernel import drop_capabilities, set_process_option
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _HIGHEST_DESCRIPTOR = 65_536
 _FIRST_TO_GO = "1000"
+_CPU_EXTRA_SECONDS = 5
 
 
 def lacking() -> list[str]:
@@ -53,11 +54,13 @@ def confine(limits: SandboxLimits, folder: Path | None) -> None:
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     # Unlike RLIMIT_AS it leaves out address space that is only reserved, and code.
     _bound(resource.RLIMIT_DATA, limits.memory_bytes)
-    _bound(resource.RLIMIT_CPU, limits.cpu_seconds)
+    # At the hard limit it would be SIGKILL, which says nothing.
+    _bound(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + _CPU_EXTRA_SECONDS)
     _bound(resource.RLIMIT_FSIZE, limits.file_bytes)
     _bound(resource.RLIMIT_NOFILE, limits.open_files)
     _bound(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
+        drop_capabilities()
         set_process_option(_PR_SET_NO_NEW_PRIVS, 1)
         landlock.confine_files(folder)
         _ban_calls()
@@ -70,8 +73,9 @@ def _ban_calls() -> bool:
     return seccomp.ban_calls()
 
 
-def _bound(which: int, most: int) -> None:
-    _, hard = resource.getrlimit(which)
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
-    resource.setrlimit(which, (most, most))
+def _bound(which: int, most: int, hard: int | None = None) -> None:
+    _, present = resource.getrlimit(which)
+    ends = (most, most if hard is None else hard)
+    if present != resource.RLIM_INFINITY:
+        ends = (min(ends[0], present), min(ends[1], present))
+    resource.setrlimit(which, ends)

@@ -85,6 +85,11 @@ class Sandbox:
             call = _Call(self._started(), allowed, folder, progress)
             try:
                 answer = call.wait(work, args)
+            except BaseException:
+                if call.end is None:
+                    # Interrupted in mid-talk: only a new server is sure to be understood again.
+                    self._stop()
+                raise
             finally:
                 self.last_end = call.end
             return _checked(answer, work, folder)
@@ -92,14 +97,17 @@ class Sandbox:
     def close(self) -> None:
         """End the server."""
         with self._lock:
-            if self._server:
-                self._server.stop()
-                self._server = None
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._server:
+            self._server.stop()
+            self._server = None
 
     def _started(self) -> "_Server":
-        if self._server is None or not self._server.is_alive():
-            if self._server:
-                self._server.stop()
+        if self._server and not self._server.is_alive():
+            self._stop()
+        if self._server is None:
             self._server = _Server(self._preload)
         if self._limits.must_isolate and seccomp.NAME in self._server.lacking:
             raise RetryableError(f"files are not decoded here: the kernel lacks {seccomp.NAME}")
@@ -146,8 +154,7 @@ class _Server:
         self._control.sendall(request)
 
     def kill_child(self) -> None:
-        with suppress(OSError):
-            self._control.sendall(b"k")
+        self._control.sendall(b"k")
 
     def end_of_child(self) -> ChildEnd:
         """How the child ended; OSError where its server is gone too."""
@@ -155,6 +162,7 @@ class _Server:
         return ChildEnd(*server.END.unpack(report))
 
     def stop(self) -> None:
+        """End it, and the child with it; both are gone afterwards."""
         self._control.close()
         try:
             self._process.wait(_STOP_SECONDS)
@@ -218,22 +226,18 @@ class _Call:
         """Follow the child to its end; the reason where it had to be stopped."""
         give_up_at = time.monotonic() + self._limits.wall_seconds
         stopped: KinstreamError | None = None
-        try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(answers, selectors.EVENT_READ)
-                selector.register(self._server, selectors.EVENT_READ)
-                while self.end is None:
-                    ready = {key.fd for key, _ in selector.select(_LOOK_SECONDS)}
-                    if answers in ready and not self._take(answers):
-                        selector.unregister(answers)
-                    if self._server.fileno() in ready:
-                        self.end = self._server.end_of_child()
-                    elif stopped is None and (stopped := self._overstepped(give_up_at)):
-                        self._server.kill_child()
-            self._take(answers)
-        except BaseException:
-            self._abandon()
-            raise
+        with selectors.DefaultSelector() as selector:
+            selector.register(answers, selectors.EVENT_READ)
+            selector.register(self._server, selectors.EVENT_READ)
+            while self.end is None:
+                ready = {key.fd for key, _ in selector.select(_LOOK_SECONDS)}
+                if answers in ready and not self._take(answers):
+                    selector.unregister(answers)
+                if self._server.fileno() in ready:
+                    self.end = self._server.end_of_child()
+                elif stopped is None and (stopped := self._overstepped(give_up_at)):
+                    self._server.kill_child()
+        self._take(answers)
         return stopped
 
     def _overstepped(self, give_up_at: float) -> KinstreamError | None:
@@ -244,13 +248,6 @@ class _Call:
         if self._folder and sum(_sizes(self._folder)) > self._limits.folder_bytes:
             return containment.out_of_room(self._limits)
         return None
-
-    def _abandon(self) -> None:
-        """Kill the child and see it gone: its folder is about to be removed."""
-        if self.end is None:
-            self._server.kill_child()
-            with suppress(OSError):
-                self.end = self._server.end_of_child()
 
     def _take(self, answers: int) -> bool:
         """Read what the child has written; False at its end."""
@@ -318,7 +315,7 @@ def _checked(answer: bytes, work: Callable[..., T], folder: Path | None) -> T:
     try:
         wanted = get_type_hints(work)["return"]
         return msgspec.msgpack.decode(answer, type=wanted, dec_hook=plain)  # type: ignore[no-any-return]
-    except (msgspec.DecodeError, ValueError, TypeError, ZeroDivisionError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError, OSError) as error:
         raise PermanentError("the file's decoder does not answer sensibly") from error
 
 

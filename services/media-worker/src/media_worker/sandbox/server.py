@@ -96,6 +96,7 @@ def _watched(child: int, control: socket.socket, woken: int) -> tuple[int, int, 
             order = control.recv(1)
             os.kill(child, signal.SIGKILL)
             if not order:
+                os.waitpid(child, 0)
                 sys.exit()
         if woken in ready:
             os.read(woken, 4_096)
