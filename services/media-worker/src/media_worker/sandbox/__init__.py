@@ -8,6 +8,6 @@ decoder is taken over, it is the attacker who answers.
 """
 
 from media_worker.domain.containment import SandboxLimits
-from media_worker.sandbox.parent import Sandbox
+from media_worker.sandbox.parent import Sandbox, plain_file
 
-__all__ = ["Sandbox", "SandboxLimits"]
+__all__ = ["Sandbox", "SandboxLimits", "plain_file"]

@@ -307,7 +307,7 @@ def _checked(answer: bytes, work: Callable[..., T], folder: Path | None) -> T:
 
     def plain(expected: type, value: Any) -> Any:
         if expected is Path:
-            return _plain_file(Path(value), folder)
+            return plain_file(Path(value), folder)
         if expected is Fraction:
             return Fraction(value)
         raise NotImplementedError(expected)
@@ -319,7 +319,8 @@ def _checked(answer: bytes, work: Callable[..., T], folder: Path | None) -> T:
         raise PermanentError("the file's decoder does not answer sensibly") from error
 
 
-def _plain_file(path: Path, folder: Path | None) -> Path:
+def plain_file(path: Path, folder: Path | None) -> Path:
+    """The path, if a plain file of the folder lies there; ValueError or OSError where it is anything else."""
     # A link would have the caller store whatever file it leads to.
     if folder is None or not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_nlink != 1:
         raise ValueError("no plain file")
