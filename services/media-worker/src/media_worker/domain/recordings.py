@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from media_worker.domain.geometry import Scale, clockwise_turn, even, fit, square_pixels
+from media_worker.domain.geometry import clockwise_turn, even, fit, square_pixels
 from media_worker.domain.options import RecordingOptions
 from media_worker.domain.policy import AudioFacts, Colors, Probe, VideoFacts
 
@@ -93,7 +93,7 @@ class Recipe:
 
     video: VideoRecipe | None
     audio: AudioRecipe | None
-    poster: Scale | None
+    poster: PictureRecipe | None
 
 
 _DEFAULTS = RecordingOptions()
@@ -101,14 +101,10 @@ _DEFAULTS = RecordingOptions()
 
 def recording_recipe(probe: Probe, options: RecordingOptions = _DEFAULTS) -> Recipe:
     """What to do with a probed recording. Streams that every player knows are not encoded again."""
-    poster = None
-    if probe.video:
-        small = scaled(probe.video, options.poster_side)
-        poster = Scale("poster", small.width, small.height)
     return Recipe(
         video=_video(probe.video, probe.container, options) if probe.video else None,
         audio=_audio(probe.audio, probe.container, options) if probe.audio else None,
-        poster=poster,
+        poster=scaled(probe.video, options.poster_side) if probe.video else None,
     )
 
 

@@ -24,11 +24,11 @@ class Poster(Rendition):
         """The file `poster.jpg`."""
         found = work.facts.recording
         assert found is not None
-        scale = recording_recipe(found, work.options.recording).poster
-        assert scale is not None
+        picture = recording_recipe(found, work.options.recording).poster
+        assert picture is not None
         target = work.folder / "poster.jpg"
-        video.write_poster(work.source, found, scale, target, work.limits)
-        return [Made(scale.name, "image", target.name, "image/jpeg", scale.width, scale.height)]
+        video.write_poster(video.Source(work.source, found, work.limits), picture, target)
+        return [Made("poster", "image", target.name, "image/jpeg", picture.width, picture.height)]
 
 
 RENDITION = Poster()

@@ -38,15 +38,8 @@ class Video(Rendition):
         recipe = recording_recipe(found, options)
         assert recipe.video is not None
         target = work.folder / "video.mp4"
-        video.convert(
-            work.source,
-            found,
-            recipe,
-            target,
-            limits=work.limits,
-            progress=work.report,
-            h264=h264_recipe(options),
-        )
+        source = video.Source(work.source, found, work.limits)
+        video.convert(source, recipe, target, work.report, h264_recipe(options))
         told = video.describe(target)
         return [
             Made(

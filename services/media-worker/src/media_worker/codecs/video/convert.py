@@ -8,13 +8,11 @@ import av
 from av.container import InputContainer, OutputContainer
 
 from kinstream.errors import PermanentError
-from media_worker.codecs.video.describing import describe
 from media_worker.codecs.video.packets import packets, streams_of
 from media_worker.codecs.video.reading import NO_PICTURE, Source
 from media_worker.codecs.video.timeline import Timeline
 from media_worker.codecs.video.tracks import Copied, EncodedAudio, EncodedVideo, Track
 from media_worker.domain import policy
-from media_worker.domain.policy import Limits, Probe
 from media_worker.domain.recordings import H264Recipe, Recipe
 
 Progress = Callable[[float], None]
@@ -26,22 +24,11 @@ FASTSTART = _PLAIN | {"movflags": "+faststart"}
 
 
 def convert(
-    path: Path,
-    found: Probe,
-    recipe: Recipe,
-    destination: Path,
-    *,
-    limits: Limits,
-    progress: Progress,
-    h264: H264Recipe | None = None,
-) -> float:
-    """Write the MP4 (or M4A), its index first, and return its duration in seconds.
-
-    `progress` hears a fraction from 0 to 1 now and then.
-    """
+    given: Source, recipe: Recipe, destination: Path, progress: Progress, h264: H264Recipe | None = None
+) -> None:
+    """Write the MP4 (or M4A), its index first. `progress` hears a fraction from 0 to 1 now and then."""
     form = _Form("mp4" if recipe.video else "ipod", FASTSTART, h264 or H264Recipe())
-    _write(Source(path, found, limits), recipe, form, destination, progress)
-    return describe(destination).duration_seconds
+    _write(given, recipe, form, destination, progress)
 
 
 def write_segments(

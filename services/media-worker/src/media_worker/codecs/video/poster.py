@@ -9,30 +9,27 @@ from av.video.frame import VideoFrame
 
 from kinstream.errors import PermanentError
 from media_worker.codecs.video.packets import pictures, pictures_from, streams_of
-from media_worker.codecs.video.reading import NO_PICTURE, Source, opened
+from media_worker.codecs.video.reading import NO_PICTURE, Source
 from media_worker.codecs.video.stills import jpeg
-from media_worker.domain.geometry import Scale, even, fit
-from media_worker.domain.policy import Limits, Probe
-from media_worker.domain.recordings import POSTER_CANDIDATES, scaled
+from media_worker.domain.geometry import even, fit
+from media_worker.domain.recordings import POSTER_CANDIDATES, PictureRecipe
 
 _SCORE_SIDE = 320
 
 
-def write_poster(path: Path, found: Probe, scale: Scale, destination: Path, limits: Limits) -> None:
-    """A JPEG of the sharpest of several pictures, right way up, with square pixels."""
-    assert found.video is not None
-    picture = scaled(found.video, max(scale.width, scale.height))
+def write_poster(given: Source, picture: PictureRecipe, destination: Path) -> None:
+    """A JPEG of the sharpest of several pictures."""
     width, height = even(*fit(picture.width, picture.height, _SCORE_SIDE))
     # Colours do not make a picture sharp: what brings them down to usual screens is not done for these.
     small = replace(picture, width=width, height=height, tone_map=False)
     best: tuple[int, VideoFrame] | None = None
-    with opened(path, found.container, limits) as source:
-        for frame in _candidates(source, found.duration_seconds):
+    with given.opened() as source:
+        for frame in _candidates(source, given.found.duration_seconds):
             # At one quality, the picture with most detail makes the largest JPEG.
             score = len(jpeg(frame, small))
             if best is None or score > best[0]:
                 best = score, frame
-    chosen = best[1] if best else _first(Source(path, found, limits))
+    chosen = best[1] if best else _first(given)
     destination.write_bytes(jpeg(chosen, picture))
 
 
