@@ -26,7 +26,7 @@ locals {
     training   = { expire_days = 90 }
   }
 
-  topics = toset(["events", "alerts", "operations", "sessions"])
+  topics = toset(["events", "alerts", "operations", "sessions", "media"])
 
   # What tasks call; the collector adds X-Ray.
   interface_endpoints = concat(
@@ -145,9 +145,7 @@ module "observability" {
 
   queues = merge(
     { for name, queue in module.processor_queue : name => { name = queue.name, alarms = queue.alarms } },
-    {
-      uploads = { name = module.uploads_queue.name, alarms = module.uploads_queue.alarms }
-      media   = { name = module.media_queue.name, alarms = module.media_queue.alarms }
-    },
+    { for name, queue in module.media_queue : name => { name = queue.name, alarms = queue.alarms } },
+    { uploads = { name = module.uploads_queue.name, alarms = module.uploads_queue.alarms } },
   )
 }
