@@ -8,13 +8,16 @@ from recommender_trigger.domain.runs import Run, State
 from recommender_trigger.emr_events import handle_of
 from recommender_trigger.launchers.emr_request import job_flow
 from recommender_trigger.launchers.emr_serverless import job_run_request
+from recommender_trigger.launchers.staging import StagedJob
 from recommender_trigger.settings import TriggerSettings
+
+JOB = StagedJob("s3://jobs/train.py", "s3://jobs/job.zip")
 
 
 def _request(run: Run | None = None, **settings: Any) -> dict[str, Any]:
     known = TriggerSettings(**({"emr_subnet_ids": "subnet-1, subnet-2"} | settings))
     run = run or Run("app", "r-1", State.LAUNCHING, 0)
-    return job_flow(run, known, "s3://jobs/train.py", "s3://jobs/boot.sh")
+    return job_flow(run, known, JOB, "s3://jobs/boot.sh")
 
 
 @pytest.mark.parametrize(("named", "asked"), [("kin-training", {"kin-training"}), (None, set()), ("", set())])
@@ -53,18 +56,18 @@ def test_subnets_are_taken_again_when_all_have_failed():
 def test_job_run_has_the_same_job_and_arguments_as_a_step():
     run = Run("app", "r-1", State.LAUNCHING, 0)
     settings = TriggerSettings(emr_serverless_application_id="a1", emr_subnet_ids="subnet-1")
-    step = job_flow(run, settings, "s3://jobs/train.py", "s3://b")["Steps"][0]["HadoopJarStep"]["Args"]
-    submit = job_run_request(run, settings, "s3://jobs/train.py")["jobDriver"]["sparkSubmit"]
-    at = step.index("s3://jobs/train.py")
+    step = job_flow(run, settings, JOB, "s3://b")["Steps"][0]["HadoopJarStep"]["Args"]
+    submit = job_run_request(run, settings, JOB)["jobDriver"]["sparkSubmit"]
+    at = step.index(JOB.entry)
     assert [submit["entryPoint"], *submit["entryPointArguments"]] == step[at:]
+    assert f"--py-files {JOB.package}" in submit["sparkSubmitParameters"]
+    assert step[step.index("--py-files") + 1] == JOB.package
 
 
 def test_job_run_brings_its_python_where_one_is_set():
     run = Run("app", "r-1", State.LAUNCHING, 0)
     settings = TriggerSettings(emr_serverless_python_uri="s3://jobs/python.tar.gz")
-    text = job_run_request(run, settings, "s3://jobs/train.py")["jobDriver"]["sparkSubmit"][
-        "sparkSubmitParameters"
-    ]
+    text = job_run_request(run, settings, JOB)["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"]
     assert "--conf spark.archives=s3://jobs/python.tar.gz#environment" in text
 
 

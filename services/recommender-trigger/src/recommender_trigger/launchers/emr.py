@@ -18,7 +18,7 @@ from recommender_trigger.domain.failures import Cause, cause_of_cluster
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.launchers.base import Progress, Status
 from recommender_trigger.launchers.emr_request import TAG_DEPLOYMENT, job_flow, logs_uri
-from recommender_trigger.launchers.staging import JOB, staged
+from recommender_trigger.launchers.staging import staged, staged_job
 from recommender_trigger.settings import TriggerSettings
 
 # pyspark.ml needs numpy, which EMR's Python has not.
@@ -58,9 +58,9 @@ class EmrLauncher:
         return str(found[0]["Id"]) if found else None
 
     async def launch(self, run: Run) -> str:
-        job_uri = await staged(self._s3, self._training, "train.py", JOB.read_bytes())
+        job = await staged_job(self._s3, self._training)
         bootstrap_uri = await staged(self._s3, self._training, "bootstrap.sh", BOOTSTRAP)
-        request = job_flow(run, self._settings, job_uri, bootstrap_uri)
+        request = job_flow(run, self._settings, job, bootstrap_uri)
         try:
             answer = await self._emr.run_job_flow(**request)
         except ClientError as error:

@@ -6,7 +6,7 @@ from kinstream.resources import BUCKET_ARCHIVE, BUCKET_TRAINING
 from recommender_trigger.domain.attempts import attempt_name
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.job_arguments import job_arguments
-from recommender_trigger.launchers.staging import words
+from recommender_trigger.launchers.staging import StagedJob, words
 from recommender_trigger.settings import TriggerSettings
 
 TAG_DEPLOYMENT = "kinstream-deployment"
@@ -34,7 +34,7 @@ def logs_uri(settings: TriggerSettings) -> str:
     return f"s3://{settings.names.of(BUCKET_TRAINING)}/logs/"
 
 
-def job_flow(run: Run, settings: TriggerSettings, job_uri: str, bootstrap_uri: str) -> dict[str, Any]:
+def job_flow(run: Run, settings: TriggerSettings, job: StagedJob, bootstrap_uri: str) -> dict[str, Any]:
     """The RunJobFlow request."""
     named = settings.emr_security_configuration
     tags = {"for-use-with-amazon-emr-managed-policies": "true", **run_tags(run, settings)}
@@ -56,20 +56,24 @@ def job_flow(run: Run, settings: TriggerSettings, job_uri: str, bootstrap_uri: s
             "InstanceFleets": _fleets(run, settings),
         },
         "BootstrapActions": [{"Name": "numpy", "ScriptBootstrapAction": {"Path": bootstrap_uri}}],
-        "Steps": [_step(run, settings, job_uri)],
+        "Steps": [_step(run, settings, job)],
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
     }
 
 
-def _step(run: Run, settings: TriggerSettings, job_uri: str) -> dict[str, Any]:
+def _step(run: Run, settings: TriggerSettings, job: StagedJob) -> dict[str, Any]:
     submit = ["spark-submit", "--deploy-mode", "client", "--driver-java-options", SPARK_OPTIONS["driver"]]
     conf = ["--conf", f"spark.executor.extraJavaOptions={SPARK_OPTIONS['executor']}"]
+    imports = ["--py-files", job.package]
     arguments = job_arguments(run, settings, *uris(run, settings))
     return {
         # The cluster's name, so that one rule of EventBridge hears of both.
         "Name": attempt_name(settings.name_prefix, run),
         "ActionOnFailure": "TERMINATE_CLUSTER",
-        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": [*submit, *conf, job_uri, *arguments]},
+        "HadoopJarStep": {
+            "Jar": "command-runner.jar",
+            "Args": [*submit, *conf, *imports, job.entry, *arguments],
+        },
     }
 
 

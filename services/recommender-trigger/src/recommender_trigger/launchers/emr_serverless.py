@@ -19,7 +19,7 @@ from recommender_trigger.domain.runs import Run
 from recommender_trigger.job_arguments import job_arguments
 from recommender_trigger.launchers.base import Progress, Status
 from recommender_trigger.launchers.emr_request import SPARK_OPTIONS, logs_uri, run_tags, uris
-from recommender_trigger.launchers.staging import JOB, staged
+from recommender_trigger.launchers.staging import StagedJob, staged_job
 from recommender_trigger.settings import TriggerSettings
 
 NOT_SET = (
@@ -59,9 +59,9 @@ class EmrServerlessLauncher:
         return None
 
     async def launch(self, run: Run) -> str:
-        job_uri = await staged(self._s3, self._training, "train.py", JOB.read_bytes())
+        job = await staged_job(self._s3, self._training)
         try:
-            answer = await self._serverless.start_job_run(**job_run_request(run, self._settings, job_uri))
+            answer = await self._serverless.start_job_run(**job_run_request(run, self._settings, job))
         except ClientError as error:
             if _code(error) in _REFUSED:
                 text = f"EMR Serverless refuses the job run: {error}"
@@ -117,7 +117,7 @@ class EmrServerlessLauncher:
         return [job_run async for page in pages for job_run in page["jobRuns"]]
 
 
-def job_run_request(run: Run, settings: TriggerSettings, job_uri: str) -> dict[str, Any]:
+def job_run_request(run: Run, settings: TriggerSettings, job: StagedJob) -> dict[str, Any]:
     """The StartJobRun request: the same job file and arguments as on a cluster."""
     conf = {f"spark.{who}.extraJavaOptions": options for who, options in SPARK_OPTIONS.items()}
     if settings.emr_serverless_python_uri:
@@ -128,10 +128,11 @@ def job_run_request(run: Run, settings: TriggerSettings, job_uri: str) -> dict[s
             "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": python,
             "spark.executorEnv.PYSPARK_PYTHON": python,
         }
+    options = [f"--py-files {job.package}", *(f"--conf {name}={value}" for name, value in conf.items())]
     submit = {
-        "entryPoint": job_uri,
+        "entryPoint": job.entry,
         "entryPointArguments": job_arguments(run, settings, *uris(run, settings)),
-        "sparkSubmitParameters": " ".join(f"--conf {name}={value}" for name, value in conf.items()),
+        "sparkSubmitParameters": " ".join(options),
     }
     logs = {"s3MonitoringConfiguration": {"logUri": logs_uri(settings)}}
     return {
