@@ -105,6 +105,8 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/archive: list_objects get_object
         bucket/training: list_objects get_object put_object
         topic/operations: publish
+        queue/emr-events: get_queue_url receive_message delete_message_batch
+        queue/emr-events-dlq: get_queue_url
         clusters: list launch describe list_steps terminate"""),
     **{f"session-worker-{queue.name}": _of_processor(queue) for queue in processor_queues()},
 }

@@ -399,4 +399,16 @@ data "aws_iam_policy_document" "recommender_trigger" {
     actions   = ["sns:Publish"]
     resources = [local.topic.operations]
   }
+
+  statement {
+    sid       = "HearOfClusters"
+    actions   = concat(["sqs:GetQueueUrl", "sqs:ReceiveMessage"], local.delete_batch)
+    resources = ["${local.queue_arn_prefix}-emr-events"]
+  }
+
+  statement {
+    sid       = "LookForDeadLetters"
+    actions   = ["sqs:GetQueueUrl"]
+    resources = ["${local.queue_arn_prefix}-emr-events-dlq"]
+  }
 }

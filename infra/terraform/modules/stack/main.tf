@@ -30,7 +30,8 @@ locals {
 
   # What tasks call; the collector adds X-Ray.
   interface_endpoints = concat(
-    ["sqs", "sns", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "elasticmapreduce"],
+    ["sqs", "sns", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm"],
+    [var.emr_serverless == null ? "elasticmapreduce" : "emr-serverless"],
     local.sidecars.adot == null ? [] : ["xray"],
   )
 
@@ -125,6 +126,8 @@ module "training" {
   training_bucket        = "${var.prefix}-training"
   security_configuration = !var.lacks.emr_security_configuration
   tags_known             = !var.lacks.emr_tags
+  serverless             = var.emr_serverless
+  events_queue_arn       = "arn:aws:sqs:${var.region}:${var.account_id}:${var.prefix}-emr-events"
 }
 
 module "observability" {

@@ -29,6 +29,17 @@ module "uploads_queue" {
   refuse_plain_http          = !var.lacks.tls
 }
 
+# EMR's own word on clusters and job runs, for whoever follows them.
+module "emr_events_queue" {
+  source = "../queue"
+
+  name                       = "${var.prefix}-emr-events"
+  visibility_timeout_seconds = 30
+  rule_arns                  = values(module.training.rule_arns)
+  alarm_topic_arn            = aws_sns_topic.this["operations"].arn
+  refuse_plain_http          = !var.lacks.tls
+}
+
 module "media_queue" {
   source   = "../queue"
   for_each = toset(["media", "media-large"])

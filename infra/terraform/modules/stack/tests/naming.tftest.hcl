@@ -141,3 +141,19 @@ run "a_setting_of_nobody_is_refused" {
 
   expect_failures = [var.settings]
 }
+
+run "training_is_on_clusters_or_on_emr_serverless" {
+  variables {
+    emr_serverless = { cpu = "8 vCPU" }
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.this["recommender-trigger/KINSTREAM_LAUNCHER"].value == "emr-serverless"
+    error_message = "what the trigger launches by"
+  }
+
+  assert {
+    condition     = contains(keys(aws_ssm_parameter.this), "recommender-trigger/KINSTREAM_EMR_SERVERLESS_APPLICATION_ID")
+    error_message = "the application that it launches on"
+  }
+}
