@@ -111,9 +111,11 @@ TOPIC_EVENTS = "events"
 TOPIC_ALERTS = "alerts"
 TOPIC_OPERATIONS = "operations"
 TOPIC_SESSIONS = "sessions"
+TOPIC_MEDIA = "media"
 
 QUEUE_UPLOADS = "uploads"
 QUEUE_MEDIA = "media"
+QUEUE_MEDIA_LARGE = "media-large"
 
 TABLE_LEDGER = "ledger"
 TABLE_COUNTERS = "counters"
@@ -132,6 +134,7 @@ INDEX_DUE = "due"
 INDEX_TREND = "trend"
 INDEX_PENDING = "pending"
 
+TOPICS = (TOPIC_EVENTS, TOPIC_ALERTS, TOPIC_OPERATIONS, TOPIC_SESSIONS, TOPIC_MEDIA)
 TABLES = (
     Table(TABLE_LEDGER, (Index(INDEX_DUE, "due_shard", "due_at_ms", "N", keys_only=True),)),
     Table(
@@ -162,9 +165,10 @@ def describe(names: Names, processors: Iterable[ProcessorQueue]) -> Resources:
     )
     uploads = Queue(names.of(QUEUE_UPLOADS), visibility_timeout_seconds=60)
     media = Queue(names.of(QUEUE_MEDIA), visibility_timeout_seconds=120)
+    media_large = Queue(names.of(QUEUE_MEDIA_LARGE), visibility_timeout_seconds=120)
     return Resources(
-        topics=tuple(map(names.of, (TOPIC_EVENTS, TOPIC_ALERTS, TOPIC_OPERATIONS, TOPIC_SESSIONS))),
-        queues=(*of_processors, uploads, media),
+        topics=tuple(map(names.of, TOPICS)),
+        queues=(*of_processors, uploads, media, media_large),
         tables=tuple(Table(names.of(table.name), table.indexes) for table in TABLES),
         buckets=(
             Bucket(names.of(BUCKET_UPLOADS), uploads.name, expire_days=30, used_by_pages=True),
