@@ -19,8 +19,8 @@ locals {
   }
 
   buckets = {
-    uploads    = { expire_days = 30, browser_uploads = true }
-    derived    = {}
+    uploads    = { expire_days = 30, used_by_pages = true }
+    derived    = { used_by_pages = true }
     archive    = { versioned = true }
     quarantine = { expire_days = 90 }
     training   = { expire_days = 90 }

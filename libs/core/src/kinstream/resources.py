@@ -98,7 +98,8 @@ class Bucket:
     notify_queue: str | None = None
     """Full name of the queue that hears of each object created."""
     expire_days: int | None = None
-    browser_uploads: bool = False
+    used_by_pages: bool = False
+    """Whether web pages send to its presigned URLs and fetch from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +186,8 @@ def describe(names: Names, processors: Iterable[ProcessorQueue]) -> Resources:
         queues=(*of_processors, uploads, media, media_large, emr_events),
         tables=tuple(Table(names.of(table.name), table.indexes) for table in TABLES),
         buckets=(
-            Bucket(names.of(BUCKET_UPLOADS), uploads.name, expire_days=30, browser_uploads=True),
-            Bucket(names.of(BUCKET_DERIVED)),
+            Bucket(names.of(BUCKET_UPLOADS), uploads.name, expire_days=30, used_by_pages=True),
+            Bucket(names.of(BUCKET_DERIVED), used_by_pages=True),
             Bucket(names.of(BUCKET_ARCHIVE)),
             Bucket(names.of(BUCKET_QUARANTINE), expire_days=90),
             Bucket(names.of(BUCKET_TRAINING), expire_days=90),
