@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+
 def told(path: Path) -> dict[str, Any]:
     """What ffprobe says: `format`, and the `streams` by their kind."""
     raw = _run("ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", str(path))
@@ -41,7 +42,17 @@ def complaints(path: Path) -> str:
 def picture(path: Path, at_seconds: float = 0.0) -> Image.Image:
     """The picture as ffmpeg shows it at a time: turned as the file says, with square pixels."""
     raw = _run(
-        *("ffmpeg", "-nostdin", "-v", "error", "-ss", str(at_seconds), "-i", str(path), "-frames:v", "1"),
+        *(
+            "ffmpeg",
+            "-nostdin",
+            "-v",
+            "error",
+            *(["-ss", str(at_seconds)] if at_seconds else []),
+            "-i",
+            str(path),
+            "-frames:v",
+            "1",
+        ),
         *("-vf", "scale=trunc(iw*sar+0.5):ih", "-f", "image2pipe", "-c:v", "png", "-"),
     )
     return Image.open(BytesIO(raw)).convert("RGB")
