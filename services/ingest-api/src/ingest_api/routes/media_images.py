@@ -40,7 +40,7 @@ class ImageSpec(BaseModel):
 
     w: int | None = Field(None, ge=1, le=MAX_SIDE, description="Pixels")
     h: int | None = Field(None, ge=1, le=MAX_SIDE, description="Pixels")
-    fit: Fit = Field(DEFAULT_FIT, description="`inside` keeps all of it, `cover` fills the box and crops")
+    fit: Fit = Field(DEFAULT_FIT, description="`cover` crops, `contain` adds a margin, to fill the box")
     format: ImageFormat = DEFAULT_FORMAT
     q: int = Field(DEFAULT_QUALITY, ge=1, le=100, description="Quality")
 
