@@ -35,7 +35,7 @@ class Screen:
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
-        self._lines = response.iter_lines()
+        self._lines = _lines(response.iter_bytes())
 
     def events(self) -> Iterator[tuple[str, dict]]:
         kind = ""
@@ -50,6 +50,14 @@ class Screen:
 
     def wait_for_comment(self) -> None:
         assert any(line.startswith(":") for line in self._lines)
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
+    """As EventSource reads them: no other characters end a line, whatever Unicode says."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line.decode() for line in whole)
 
 
 @contextmanager
