@@ -22,8 +22,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from ingest_api.auth import Authenticator
+from ingest_api.derived_files import DerivedFiles
 from ingest_api.errors import ApiError
+from ingest_api.manifest import Manifests
+from ingest_api.routes.links import Links
 from ingest_api.routes.media import media_router
+from ingest_api.url_signing import UrlSigner
 from kinstream.aws import blocking_client
 from kinstream.catalog import MAIN, migrate, open_catalog
 from kinstream.catalog.limits import MediaSettings
@@ -38,6 +42,7 @@ from kinstream.resources import (
 )
 from kinstream_devkit.generate.media import write_phone_video, write_photo
 from kinstream_devkit.provision import provision
+from tests.support.ingest import URL_KEY
 from tests.support.media_samples import (
     needs_real_media,
     real_media,
@@ -81,7 +86,12 @@ class MediaStack:
             return True
 
         app = FastAPI()
-        app.include_router(media_router(self.catalog, self.s3, self.settings, Authenticator(known)))
+        life_seconds = self.settings.media_url_expiry_seconds
+        files = DerivedFiles(None, self.s3, self.settings.names.of(BUCKET_DERIVED))
+        manifests = Manifests(files, Links(UrlSigner([URL_KEY]), None, life_seconds), life_seconds)
+        app.include_router(
+            media_router(self.catalog, self.s3, manifests, self.settings, Authenticator(known))
+        )
 
         @app.exception_handler(ApiError)
         def _(_request: Request, error: ApiError) -> JSONResponse:

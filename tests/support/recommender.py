@@ -11,6 +11,7 @@ from kinstream.dynamo import from_item, to_item
 from kinstream.resources import TOPIC_OPERATIONS
 from kinstream.settings import CoreSettings
 from kinstream_devkit.provision import provision
+from recommender_trigger.domain.attempts import Launched
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.launchers.base import Progress, Status
 from recommender_trigger.main import build
@@ -66,6 +67,12 @@ class ScriptedLauncher:
 
     async def terminate(self, run: Run) -> None:
         self.terminated.append(run.run_id)
+
+    async def at_work(self) -> list[Launched]:
+        return []
+
+    async def end(self, handle: str) -> None:
+        self.terminated.append(handle)
 
     async def let_go(self, run: Run) -> None:
         pass

@@ -117,7 +117,7 @@ def _create_queue(sqs: Any, resources: Resources, queue: Queue) -> None:
 
 
 def _queue_policy(resources: Resources, queue: Queue) -> dict[str, Any] | None:
-    """Who may send to the queue: its topic, and the buckets that notify it."""
+    """Who may send to the queue: its topic, the buckets that notify it, and its rules."""
     names = resources.names
     senders = [
         ("s3.amazonaws.com", f"arn:aws:s3:::{bucket.name}")
@@ -126,6 +126,7 @@ def _queue_policy(resources: Resources, queue: Queue) -> dict[str, Any] | None:
     ]
     if queue.topic:
         senders.append(("sns.amazonaws.com", names.topic_arn(queue.topic)))
+    senders += [("events.amazonaws.com", names.rule_arn(rule)) for rule in queue.rules]
     if not senders:
         return None
     return {

@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from media_worker.sandbox.kernel import call
@@ -47,29 +48,34 @@ def confine_files(folder: Path | None) -> None:
     rules = struct.pack("<Q", handled)
     rule_set = call(_CREATE_RULESET, rules, ctypes.c_size_t(len(rules)), ctypes.c_uint(0))
     if folder is None:
-        _allow(rule_set, "/", _READ_FILE | _READ_FOLDER)
+        _allow(rule_set, Path("/"), _READ_FILE | _READ_FOLDER)
     else:
-        for readable in (*_MACHINE, *_DEVICES, sys.base_prefix, *sys.path):
-            _allow(rule_set, readable, _READ_FILE | _READ_FOLDER)
-        _allow(rule_set, str(folder), (_WORK | _MOVE | _TRUNCATE) & handled)
-    _allow(rule_set, os.devnull, _READ_FILE | _WRITE_FILE)
+        for readable in programs_own():
+            _allow(rule_set, readable, _READ_FILE | (_READ_FOLDER if readable.is_dir() else 0))
+        _allow(rule_set, folder, (_WORK | _MOVE | _TRUNCATE) & handled)
+    _allow(rule_set, Path(os.devnull), _READ_FILE | _WRITE_FILE)
     call(_RESTRICT_SELF, ctypes.c_int(rule_set), ctypes.c_uint(0))
     os.close(rule_set)
 
 
+@cache
+def programs_own() -> tuple[Path, ...]:
+    """Files and folders that programs need to read, none of them inside another one."""
+    named = {Path(name).resolve() for name in (*_MACHINE, *_DEVICES, sys.base_prefix, *sys.path) if name}
+    return tuple(path for path in sorted(named) if path.exists() and not named.intersection(path.parents))
+
+
+@cache
 def _version() -> int:
     with suppress(OSError):
         return call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_ASK_VERSION))
     return 0
 
 
-def _allow(rule_set: int, path: str, rights: int) -> None:
-    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        target = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            if not Path(path).is_dir():
-                rights &= _READ_FILE | _WRITE_FILE | _TRUNCATE
-            rule = struct.pack("<Qi", rights, target)
-            call(_ADD_RULE, ctypes.c_int(rule_set), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint(0))
-        finally:
-            os.close(target)
+def _allow(rule_set: int, path: Path, rights: int) -> None:
+    target = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        rule = struct.pack("<Qi", rights, target)
+        call(_ADD_RULE, ctypes.c_int(rule_set), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint(0))
+    finally:
+        os.close(target)

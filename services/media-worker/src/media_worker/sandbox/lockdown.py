@@ -20,6 +20,7 @@ _CPU_EXTRA_SECONDS = 5
 
 def lacking() -> list[str]:
     """What cannot be banned here; nothing where all is well."""
+    landlock.programs_own()  # looked up once, for all children
     # Tried in a process of its own: a ban is for good.
     child = os.fork()
     if child == 0:

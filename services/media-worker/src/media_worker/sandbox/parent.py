@@ -30,7 +30,17 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CODECS = ("media_worker.codecs.images", "media_worker.codecs.video")
+PRELOADED = (
+    "media_worker.making",
+    "media_worker.renditions",
+    "media_worker.codecs",
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
+    "PIL.WebPImagePlugin",
+    "PIL.AvifImagePlugin",
+    "PIL.GifImagePlugin",
+)
+"""What a child would otherwise import anew each time: modules, and packages with all of theirs."""
 
 _LOOK_SECONDS = 0.25
 """How often a child's folder is measured."""
@@ -52,8 +62,8 @@ class Sandbox:
     with this process, however that ends, and takes its child along.
     """
 
-    def __init__(self, limits: SandboxLimits, preload: tuple[str, ...] = CODECS) -> None:
-        """`preload`: modules that the server imports, so that no child has to."""
+    def __init__(self, limits: SandboxLimits, preload: tuple[str, ...] = PRELOADED) -> None:
+        """`preload`: modules and packages that the server imports, so that no child has to."""
         self._limits = limits
         self._preload = preload
         self._lock = threading.Lock()

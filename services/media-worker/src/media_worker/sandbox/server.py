@@ -9,6 +9,7 @@ import gc
 import importlib
 import os
 import pickle
+import pkgutil
 import select
 import signal
 import socket
@@ -45,7 +46,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     for name in sys.argv[2:]:
-        importlib.import_module(name)
+        _load(name)
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wake, False)
@@ -65,6 +66,13 @@ def main() -> None:
             _be_child(own_pid, request, answers)
         os.close(answers)
         control.sendall(END.pack(*_watched(child, control, woken)))
+
+
+def _load(name: str) -> None:
+    """Import a module, or a package with all that is in it."""
+    loaded = importlib.import_module(name)
+    for inner in pkgutil.walk_packages(getattr(loaded, "__path__", ()), f"{name}."):
+        importlib.import_module(inner.name)
 
 
 def _next_request(control: socket.socket) -> tuple[bytes, int]:
