@@ -268,7 +268,7 @@ def test_phone_video_and_photo_become_renditions_without_a_place(
         assert 0 < len(percents) == len(mine) - 1
     assert (video["state"], video["progress"], video["reason"]) == ("ready", 100, None)
     sizes = {made["name"]: (made["width"], made["height"]) for made in video["renditions"]}
-    assert sizes == {"video": (288, 352), "poster": (288, 384)}
+    assert sizes == {"video": (288, 352), "poster": (288, 384), "preview": (240, 320)}
     sizes = {made["name"]: (made["width"], made["height"]) for made in image["renditions"]}
     assert sizes == {"image-1280": (720, 1280), "image-640": (360, 640), "image-256": (144, 256)}
     for made in [*video["renditions"], *image["renditions"]]:
