@@ -20,19 +20,28 @@ locals {
       KINSTREAM_SHUTDOWN_GRACE_SECONDS = tostring(local.stop_timeout_seconds.session-worker - 5)
     }
     media-worker = {
+      KINSTREAM_REDIS_URL              = module.cache.url
       KINSTREAM_SHUTDOWN_GRACE_SECONDS = tostring(local.stop_timeout_seconds.media-worker - 10)
       KINSTREAM_MEDIA_WORK_DIR         = "/work"
     }
     recommender-trigger = {
       KINSTREAM_SHUTDOWN_GRACE_SECONDS = tostring(local.stop_timeout_seconds.recommender-trigger - 5)
-      KINSTREAM_LAUNCHER               = "emr"
+      KINSTREAM_LAUNCHER               = var.emr_serverless == null ? "emr" : "emr-serverless"
       KINSTREAM_EMR_SERVICE_ROLE       = module.training.service_role
       KINSTREAM_EMR_INSTANCE_PROFILE   = module.training.instance_profile
+      # EMR's events come at once; looking is for those that do not.
+      KINSTREAM_TRAINING_POLL_SECONDS = "30"
     }
+  }
+
+  settings_of_serverless = var.emr_serverless == null ? {} : {
+    KINSTREAM_EMR_SERVERLESS_APPLICATION_ID = module.training.serverless_application_id
+    KINSTREAM_EMR_SERVERLESS_ROLE_ARN       = module.training.serverless_role_arn
   }
 
   # SSM takes no empty value.
   settings_of_emr = merge(
+    local.settings_of_serverless,
     length(var.emr_subnet_ids) == 0 ? {} : { KINSTREAM_EMR_SUBNET_IDS = join(",", var.emr_subnet_ids) },
     var.lacks.emr_security_configuration ? {} : { KINSTREAM_EMR_SECURITY_CONFIGURATION = module.training.security_configuration },
   )
@@ -60,11 +69,12 @@ locals {
 
   secrets = {
     KINSTREAM_LEDGER_HASH_KEY = { name = "ledger-hash-key", about = "Secret of the ledger's hashes: never to be changed." }
+    KINSTREAM_MEDIA_URL_KEY   = { name = "media-url-key", about = "Secret of signed URLs, 32 characters or more; NEW,OLD while it is replaced." }
     KINSTREAM_CATALOG_URL     = { name = "catalog-url", about = "postgresql://USER:PASSWORD@HOST:5432/kinstream?sslmode=require" }
   }
 
   secrets_of_services = {
-    ingest-api          = ["KINSTREAM_CATALOG_URL"]
+    ingest-api          = ["KINSTREAM_CATALOG_URL", "KINSTREAM_MEDIA_URL_KEY"]
     session-worker      = ["KINSTREAM_LEDGER_HASH_KEY"]
     media-worker        = ["KINSTREAM_CATALOG_URL"]
     recommender-trigger = []
@@ -82,7 +92,7 @@ resource "aws_ssm_parameter" "this" {
 
 resource "aws_secretsmanager_secret" "this" {
   # checkov:skip=CKV_AWS_149:Secrets Manager's own key; whoever may read is bounded by role
-  # checkov:skip=CKV2_AWS_57:a new hash key would make every counted event look new; the catalog's URL follows docs/operations.md
+  # checkov:skip=CKV2_AWS_57:a new hash key would make every counted event look new; how the others are replaced: docs/operations.md
   for_each = local.secrets
 
   name                    = "${var.prefix}/${each.value.name}"
