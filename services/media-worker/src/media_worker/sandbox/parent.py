@@ -39,6 +39,9 @@ PRELOADED = (
     "PIL.WebPImagePlugin",
     "PIL.AvifImagePlugin",
     "PIL.GifImagePlugin",
+    "PIL.TiffImagePlugin",
+    "PIL.BmpImagePlugin",
+    "PIL.PpmImagePlugin",
 )
 """What a child would otherwise import anew each time: modules, and packages with all of theirs."""
 
@@ -356,4 +359,7 @@ def _clean_environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         # Memory pools a thread would count against the child's memory without being used.
         "MALLOC_ARENA_MAX": "2",
+        # Pages of 2 MB, and blocks that are used again: a fresh process meets each page for the first time.
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
+        ":glibc.malloc.trim_threshold=268435456",
     }
