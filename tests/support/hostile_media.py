@@ -137,8 +137,8 @@ def mp4_of_10000_streams(path: Path) -> None:
     _write_patched(path, lambda moov: moov + _first_box(moov, b"trak") * 10_000)
 
 
-def mp4_of_200_streams(path: Path) -> None:
-    _write_patched(path, lambda moov: moov + _first_box(moov, b"trak") * 200)
+def mp4_of_40_streams(path: Path) -> None:
+    _write_patched(path, lambda moov: moov + _first_box(moov, b"trak") * 40)
 
 
 def mp4_with_endless_samples(path: Path) -> None:
@@ -241,13 +241,13 @@ def mjpeg_that_grows(path: Path) -> None:
     path.write_bytes(raw)
 
 
-def mp4_of_100000_pictures(path: Path) -> None:
+def mp4_of_2_million_pictures(path: Path) -> None:
     """All of them the same bytes of the file."""
 
     def repeat(moov: bytes) -> bytes:
         at = struct.unpack_from(">I", moov, moov.index(b"stco") + 12)[0]
         size = struct.unpack_from(">I", moov, moov.index(b"stsz") + 16)[0]
-        count = 100_000
+        count = 2_000_000
         for name, body in (
             (b"stsz", struct.pack(">III", 0, size, count)),
             (b"stsc", struct.pack(">IIIII", 0, 1, 1, 1, 1)),
@@ -328,14 +328,14 @@ IMAGES: dict[str, Write] = {
 }
 RECORDINGS: dict[str, Write] = {
     "mp4 of 10000 streams": mp4_of_10000_streams,
-    "mp4 of 200 streams": mp4_of_200_streams,
+    "mp4 of 40 streams": mp4_of_40_streams,
     "mp4 with endless samples": mp4_with_endless_samples,
     "mp4 with endless times": mp4_with_endless_times,
     "mp4 with absurd descriptions": mp4_with_absurd_descriptions,
     "mp4 with an absurd edit list": mp4_with_absurd_edit_list,
     "mp4 claiming 10 hours": mp4_claiming_10_hours,
     "mp4 that grows": mp4_that_grows,
-    "mp4 of 100000 pictures": mp4_of_100000_pictures,
+    "mp4 of 2 million pictures": mp4_of_2_million_pictures,
     "mjpeg that grows": mjpeg_that_grows,
     "mp4 of nested boxes": mp4_of_nested_boxes,
     "matroska of nested tags": matroska_of_nested_tags,
