@@ -15,7 +15,7 @@ SOURCES := libs services tests benchmarks
 WORKERS ?= 2
 
 .PHONY: help setup demo demo-backpressure up test test-containers test-faults test-terraform check check-terraform \
-    format lock bench bench-ingest bench-ledger clean
+    format lock bench bench-ingest bench-ledger fuzz-media clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ test-containers: setup ## the same tests before servers in containers: emulator,
 test-faults: setup ## the long fault runs, which `make test` has in a short form: 15 minutes
 	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
 	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
+
+fuzz-media: setup ## 2,000 media files with random bits turned over, through the decoders: 5 minutes; needs zzuf
+	@KINSTREAM_TESTS_REQUIRE_MEDIA_TOOLS=1 KINSTREAM_FUZZ_MUTANTS=$(or $(MUTANTS),2000) \
+	    $(BIN)/pytest -s tests/unit/media_worker/test_mutants.py $(ARGS)
 
 check: setup ## format, lint, types, import rules, generated files
 	$(BIN)/ruff format --check $(SOURCES)
