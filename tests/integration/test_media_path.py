@@ -31,9 +31,9 @@ from ingest_api.routes.media import media_router
 from ingest_api.url_signing import UrlSigner
 from kinstream import live
 from kinstream.aws import blocking_client
-from kinstream.catalog import MAIN, migrate, open_catalog
+from kinstream.catalog import MAIN, migrate, open_catalog, open_work
 from kinstream.catalog.limits import MediaSettings
-from kinstream.catalog.models import MediaStep
+from kinstream.catalog.models import MediaItem, MediaStep
 from kinstream.registry import ApiKey, create_key
 from kinstream.resources import (
     BUCKET_DERIVED,
@@ -72,7 +72,9 @@ class MediaStack:
         provision(self.settings, [])
         self.catalog = open_catalog(self.settings.catalog_url.get_secret_value())
         self.s3 = blocking_client("s3", self.settings)
+        self.work = open_work(self.settings.catalog_url.get_secret_value())
         self.sqs = blocking_client("sqs", self.settings)
+        self.sns = blocking_client("sns", self.settings)
         self.write_key, _ = create_key("demo", "write")
         self.secret_key, _ = create_key("demo", "secret")
         self.foreign_key, _ = create_key("other", "secret")
@@ -172,6 +174,14 @@ class MediaStack:
         engine.dispose()
         return found or 0
 
+    def age_items(self, seconds: float) -> None:
+        """As if all that is finished had been so for so long."""
+        engine = sa.create_engine(self.settings.catalog_url.get_secret_value())
+        with engine.begin() as connection:
+            finished = MediaItem.finished_at_ms
+            connection.execute(sa.update(MediaItem).values(finished_at_ms=finished - round(seconds * 1000)))
+        engine.dispose()
+
     def depth(self, name: str) -> int:
         """Messages in a queue, visible and not."""
         url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
@@ -188,8 +198,10 @@ class MediaStack:
         self._server.should_exit = True
         self._serving.join()
         self.catalog.close()
+        self.work.close()
         self.s3.close()
         self.sqs.close()
+        self.sns.close()
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -352,25 +352,26 @@ async def test_trigger_that_stops_before_it_launched_leaves_that_to_the_next(sta
     assert await stand.pointer() == launcher.launched[0]
 
 
-async def test_cluster_is_asked_for_as_emr_takes_it_and_is_found_again_by_its_run(stand: Bench):
+async def test_run_on_the_emulators_emr_is_followed_to_its_end_and_found_again_by_its_name(stand: Bench):
+    """The emulator runs nothing and says at once that all is done: the manifest decides then."""
     settings = stand.settings.model_copy(update={"emr_subnet_ids": "subnet-1, subnet-2"})
+
+    class Writing(EmrLauncher):
+        async def launch(self, run: Run) -> str:
+            await stand.write_output(run, ["fam-1", "fam-2"])
+            return await super().launch(run)
+
     async with AwsClients(settings) as aws:
         emr = await aws.open("emr")
-        launcher = EmrLauncher(emr, stand.clients["s3"], settings)
-        assert await launcher.unavailable() is None
-        run = Run(APP, new_run_id(stand.clock.now_ms), State.LAUNCHING, stand.clock.now_ms)
-        assert await launcher.find(run) is None
-        handle = await launcher.launch(run)
-        assert await launcher.find(run) == handle
-        run = run.advanced(State.RUNNING, handle=handle)
-        cluster = (await emr.describe_cluster(ClusterId=handle))["Cluster"]
+        await stand.make_due("fam-1", "fam-2")
+        launcher = Writing(emr, stand.clients["s3"], settings)
+        await _serve(stand.scheduler(launcher))
+        run = await _last(stand)
+        assert (run.state, await stand.pointer()) == (State.DONE, run.run_id), run.reason
+        assert await launcher.find(run) == run.handle
+        cluster = (await emr.describe_cluster(ClusterId=run.handle))["Cluster"]
         assert cluster["AutoTerminate"]
         assert not cluster["TerminationProtected"]
-        # The emulator runs nothing and says at once that all is done; the manifest decides then.
-        assert (await launcher.status(run)).progress is Progress.SUCCEEDED
-        publisher = Publisher(stand.clients["dynamodb"], stand.clients["s3"], stand.names, stand.store())
-        with pytest.raises(PermanentError, match=r"manifest\.json is missing"):
-            await publisher.publish(run, stand.clock.now_ms)
 
 
 async def _needs_java() -> None:

@@ -1,4 +1,4 @@
-"""Says outward that an item is ready or has failed, on the topic `media` and to open screens.
+"""Says outward that an item is ready or has failed, on the topic `media`.
 
 Guarantee: at least once, under an id that stays the same, by which receivers drop repetitions. What could
 not be sent, or not be recorded as sent, is sent by a later sweep.
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kinstream.catalog import Item, State, WorkRepository
 from kinstream.errors import RetryableError
 from kinstream.events import format_time_ms
-from media_worker.screens import Screens
+from kinstream.live import LivePublisher
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +37,19 @@ def announcement(item: Item) -> dict[str, Any]:
 
 
 class Announcer:
-    """Sends announcements. For one thread of one process."""
+    """Sends announcements, and tells whoever watches. For one thread of one process."""
 
-    def __init__(self, sns: Any, topic_arn: str, catalog: WorkRepository, screens: Screens) -> None:
+    def __init__(self, sns: Any, topic_arn: str, catalog: WorkRepository, live: LivePublisher) -> None:
+        self._live = live
         self._sns = sns
         self._topic_arn = topic_arn
         self._catalog = catalog
-        self._screens = screens
 
     def announce(self, item: Item) -> bool:
         """Send and record it; False where it is left for the next sweep."""
-        self._screens.finished(item)
         body = announcement(item)
+        told = {"media_id": item.media_id, "state": item.state, "reason": item.reason}
+        self._live.publish(item.app, item.customer_id, body["type"], told)
         attributes = {"announcement_id": body["id"], "app": item.app, "type": body["type"]}
         try:
             self._sns.publish(
