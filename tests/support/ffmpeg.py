@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+
 def told(path: Path) -> dict[str, Any]:
     """What ffprobe says: `format`, and the `streams` by their kind."""
     raw = _run("ffprobe", "-v", "error", "-show_format", "-show_streams", "-of", "json", str(path))

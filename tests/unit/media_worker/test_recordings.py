@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from kinstream.errors import PermanentError
 from media_worker.domain import costs, policy
-from media_worker.domain.ladder import Segment, bandwidths, master_playlist, media_playlist, rungs, wants_ladder
+from media_worker.domain.ladder import (
+    Segment,
+    bandwidths,
+    master_playlist,
+    media_playlist,
+    rungs,
+    wants_ladder,
+)
 from media_worker.domain.options import RecordingOptions
 from media_worker.domain.policy import AudioFacts, Colors, Format, Limits, Probe, VideoFacts
 from media_worker.domain.recipes import Facts, Made
