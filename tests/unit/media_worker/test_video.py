@@ -12,6 +12,7 @@ from kinstream_devkit.generate.media import write_phone_video
 from media_worker.codecs import video
 from media_worker.domain.options import RecordingOptions
 from media_worker.domain.policy import Limits
+from tests.support.ffmpeg import complaints, frame_hashes, loudness, picture, shown_seconds, silence_end, told
 from tests.support.media_samples import (
     needs_real_media,
     real_media,
@@ -21,7 +22,6 @@ from tests.support.media_samples import (
     write_playlist_as_video,
     write_text_as_video,
 )
-from tests.support.ffmpeg import complaints, frame_hashes, loudness, picture, shown_seconds, silence_end, told
 from tests.support.media_tools import require_tools, telling_tags
 from tests.support.recordings import LIMITS, Results, Sample, is_upright, make_all, write, write_amr_wb
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kinstream.catalog import Claim, Missing, Rendition, Role, State, WorkRepository
+from kinstream.catalog import Claim, Missing, Rendition, Role, WorkRepository
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.live import LivePublisher
 from media_worker import making
@@ -191,7 +191,7 @@ class _Progress:
         of_item = self._catalog.report_progress(claim, percent)
         _held(of_item is not None)
         if claim.role != Role.VARIANT:
-            body = {"media_id": claim.media_id, "state": State.PROCESSING, "progress": of_item}
+            body = {"media_id": claim.media_id, "progress": of_item}
             self._live.publish(claim.app, claim.customer_id, "media.progress", body)
 
     def while_making(self, fraction: float) -> None:
