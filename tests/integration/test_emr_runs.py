@@ -298,6 +298,15 @@ async def test_killed_trigger_loses_and_doubles_nothing_wherever_it_dies(stand: 
     assert calls > 25
 
 
+async def test_killed_trigger_leaves_one_job_run(serverless: EmrStand):
+    for calls in _CALLS_AROUND_A_LAUNCH:
+        await serverless.begin(Script(("RUNNING", "SUCCESS")))
+        assert await serverless.killed_after(calls)
+        (run,) = await serverless.carried_on()
+        assert await _is_served(serverless, run), calls
+        assert len(serverless.emr.attempts) == 1, calls
+
+
 async def test_killed_trigger_asks_for_other_machines_once(stand: EmrStand):
     calls = _CALLS_BEFORE_A_FAILURE
     while True:
@@ -325,5 +334,6 @@ async def test_killed_trigger_never_keeps_a_failure_to_itself(stand: EmrStand):
         calls += 1
 
 
+_CALLS_AROUND_A_LAUNCH = range(7, 17)
 _CALLS_BEFORE_A_FAILURE = 14
 _CALLS_AFTER_IT = 30
