@@ -17,7 +17,7 @@ from recommender_trigger.emr_events import EmrEvents
 from recommender_trigger.launchers.emr_request import job_flow
 from recommender_trigger.launchers.emr_serverless import job_run_request
 from recommender_trigger.launchers.staging import StagedJob
-from tests.support.emr_stand import CUSTOMERS, EmrStand, Place, emr_stand, place
+from tests.support.emr_stand import CUSTOMERS, LEASE_SECONDS, EmrStand, Place, emr_stand, place
 from tests.support.fault_proxy import Fault, Kind
 from tests.support.recommender import APP
 from tests.support.scripted_emr import Script, broken, refused
@@ -236,6 +236,22 @@ async def test_cluster_that_is_launched_twice_because_the_list_is_late_is_ended(
     await trigger.tick()
     assert not stand.emr.at_work
     assert {alert["kind"] for alert in await stand.told(run.run_id)} == {"training.orphan_ended"}
+
+
+async def test_trigger_that_stood_still_launches_an_orphan_that_is_ended(stand: EmrStand):
+    stand.emr.forget(Script(), Script(("RUNNING",)))
+    slow = stand.trigger(faulty=True)
+    with stand.emr.launch_held_back() as is_held:
+        await slow.tick()
+        assert await asyncio.to_thread(is_held.wait, 60)
+        stand.clock.move(LEASE_SECONDS + 1)
+        run = await stand.serve(stand.trigger())
+        assert await _is_served(stand, run)
+    await slow.idle()
+    assert [attempt.is_at_work for attempt in stand.emr.attempts] == [False, True]
+    await stand.trigger().tick()
+    assert not stand.emr.at_work
+    assert await stand.last() == run
 
 
 async def test_orphans_are_ended_and_what_is_not_ours_is_left(stand: EmrStand):
