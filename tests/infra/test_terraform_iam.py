@@ -82,14 +82,21 @@ CALLS: Mapping[str, frozenset[Call]] = {
         table/recommendations: get_item
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
-        bucket/derived: sign_download"""),
-    "media-worker": _calls("""
+        queue/uploads: get_queue_url send_message
+        bucket/derived: sign_download get_object"""),
+    **dict.fromkeys(
+        ("media-worker", "media-worker-large"),
+        _calls("""
         queue/uploads: get_queue_url receive_message delete_message
         queue/media: get_queue_url get_queue_attributes send_message receive_message delete_message
         queue/media: change_message_visibility
+        queue/media-large: get_queue_url get_queue_attributes send_message receive_message delete_message
+        queue/media-large: change_message_visibility
         bucket/uploads: list_objects get_object
-        bucket/derived: put_object abort_upload
+        bucket/derived: get_object put_object abort_upload
+        topic/media: publish
         tasks: protect"""),
+    ),
     "recommender-trigger": _calls("""
         table/registry: query
         table/counters/index/due: query

@@ -103,6 +103,7 @@ def test_every_processor_has_a_service_of_its_own(plan: Plan) -> None:
     assert services == {
         "ingest-api",
         "media-worker",
+        "media-worker-large",
         "recommender-trigger",
         *(f"session-worker-{queue.name}" for queue in processor_queues()),
     }

@@ -1,7 +1,6 @@
 """What the media-worker decides, without doing it."""
 
 import json
-from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -10,9 +9,10 @@ from hypothesis import strategies as st
 from kinstream.errors import PermanentError, RetryableError
 from media_worker.domain import policy
 from media_worker.domain.disposition import Failed, TryAgain, after_failure
-from media_worker.domain.notifications import created_objects
-from media_worker.domain.policy import AudioFacts, Limits, Probe, VideoFacts
-from media_worker.domain.recipes import clockwise_turn, fit, image_scales, recording_recipe
+from media_worker.domain.geometry import clockwise_turn, fit
+from media_worker.domain.notifications import requests
+from media_worker.domain.photos import image_scales
+from media_worker.domain.policy import Limits, Probe, VideoFacts
 
 LIMITS = Limits(video_pixels=1920 * 1080, video_duration_seconds=600, image_pixels=50_000_000, streams=8)
 SIDES = st.integers(1, 20_000)
@@ -90,42 +90,6 @@ def test_rotation_becomes_a_clockwise_turn(rotation: int, turn: int) -> None:
     assert clockwise_turn(rotation) == turn
 
 
-def test_h264_with_aac_is_copied_and_anything_else_is_encoded() -> None:
-    aac, amr = AudioFacts("aac", 44_100, 2), AudioFacts("amrnb", 8_000, 1)
-    new = recording_recipe(Probe("mov", 2, 5, VideoFacts("h264", 1280, 720), aac))
-    deep = recording_recipe(Probe("mov", 2, 5, VideoFacts("h264", 1280, 720, "yuv420p10le"), aac))
-    old = recording_recipe(Probe("mov", 2, 5, VideoFacts("h263", 352, 288), amr))
-    elsewhere = recording_recipe(Probe("matroska", 2, 5, VideoFacts("h264", 1280, 720), aac))
-
-    assert (new.video.copy, new.audio.copy) == (True, True)
-    assert (deep.video.copy, deep.audio.copy) == (False, True)
-    assert (old.video.copy, old.audio.copy, old.audio.bits_a_second) == (False, False, 32_000)
-    assert (elsewhere.video.copy, elsewhere.audio.copy) == (False, False)
-
-
-def test_portrait_phone_video_is_turned_with_its_pixel_shape() -> None:
-    facts = VideoFacts("h263", 352, 288, rotation=-90, pixel_aspect=Fraction(12, 11))
-    recipe = recording_recipe(Probe("mov", 1, 5, facts, None))
-    assert (recipe.video.width, recipe.video.height, recipe.video.pixel_aspect) == (
-        288,
-        352,
-        Fraction(11, 12),
-    )
-    assert (recipe.poster.width, recipe.poster.height) == (288, 384)
-
-
-def test_sound_alone_has_no_poster() -> None:
-    recipe = recording_recipe(Probe("amr", 1, 5, None, AudioFacts("amrnb", 8_000, 1)))
-    assert recipe.video is None
-    assert recipe.poster is None
-
-
-@given(st.integers(2, 9_999), st.integers(2, 9_999), st.sampled_from([0, 90, 180, 270]))
-def test_encoded_pictures_have_even_sides(width: int, height: int, rotation: int) -> None:
-    recipe = recording_recipe(Probe("mov", 1, 5, VideoFacts("h263", width, height, rotation=rotation), None))
-    assert recipe.video.width % 2 == recipe.video.height % 2 == 0
-
-
 def test_permanent_error_fails_at_once_and_others_after_the_last_try() -> None:
     assert after_failure(PermanentError("broken"), 1, 5) == Failed("broken", exhausted=False)
     assert after_failure(RetryableError("S3 is away"), 5, 5) == Failed(
@@ -143,15 +107,15 @@ def test_next_try_waits_longer_within_bounds(count: int) -> None:
 
 def test_notification_is_read_straight_and_through_sns() -> None:
     body = json.dumps({"Records": [record("demo/a+b%2Bc/original")]})
-    straight = created_objects(body)
+    straight = requests(body)
     assert [created.key for created in straight] == ["demo/a b+c/original"]
-    assert created_objects(json.dumps({"Type": "Notification", "Message": body})) == straight
+    assert requests(json.dumps({"Type": "Notification", "Message": body})) == straight
 
 
 def test_test_event_and_removals_are_nothing_to_do() -> None:
     removed = record("k") | {"eventName": "ObjectRemoved:Delete"}
-    assert created_objects('{"Event": "s3:TestEvent"}') == []
-    assert created_objects(json.dumps({"Records": [removed]})) == []
+    assert requests('{"Event": "s3:TestEvent"}') == []
+    assert requests(json.dumps({"Records": [removed]})) == []
 
 
 @pytest.mark.parametrize(
@@ -159,12 +123,11 @@ def test_test_event_and_removals_are_nothing_to_do() -> None:
 )
 def test_message_that_is_no_notification_is_an_error(body: str) -> None:
     with pytest.raises(PermanentError):
-        created_objects(body)
+        requests(body)
 
 
 def test_same_object_gives_the_same_task_and_a_new_upload_another() -> None:
     first, again, other = (
-        created_objects(json.dumps({"Records": [record("k", eTag=tag)]}))[0].task_id
-        for tag in ("a", "a", "b")
+        requests(json.dumps({"Records": [record("k", eTag=tag)]}))[0].task_id for tag in ("a", "a", "b")
     )
     assert first == again != other

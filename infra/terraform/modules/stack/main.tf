@@ -19,14 +19,14 @@ locals {
   }
 
   buckets = {
-    uploads    = { expire_days = 30, browser_uploads = true }
-    derived    = {}
+    uploads    = { expire_days = 30, used_by_pages = true }
+    derived    = { used_by_pages = true }
     archive    = { versioned = true }
     quarantine = { expire_days = 90 }
     training   = { expire_days = 90 }
   }
 
-  topics = toset(["events", "alerts", "operations", "sessions"])
+  topics = toset(["events", "alerts", "operations", "sessions", "media"])
 
   # What tasks call; the collector adds X-Ray.
   interface_endpoints = concat(
@@ -83,7 +83,7 @@ module "cache" {
   prefix                    = var.prefix
   vpc_id                    = module.network.vpc_id
   subnet_ids                = module.network.private_subnet_ids
-  client_security_group_ids = { ingest-api = aws_security_group.service["ingest-api"].id }
+  client_security_group_ids = { for name in ["ingest-api", "media-worker"] : name => aws_security_group.service[name].id }
   node_type                 = var.cache.node_type
   replicas                  = var.cache.replicas
   tls                       = !var.lacks.tls
@@ -148,9 +148,7 @@ module "observability" {
 
   queues = merge(
     { for name, queue in module.processor_queue : name => { name = queue.name, alarms = queue.alarms } },
-    {
-      uploads = { name = module.uploads_queue.name, alarms = module.uploads_queue.alarms }
-      media   = { name = module.media_queue.name, alarms = module.media_queue.alarms }
-    },
+    { for name, queue in module.media_queue : name => { name = queue.name, alarms = queue.alarms } },
+    { uploads = { name = module.uploads_queue.name, alarms = module.uploads_queue.alarms } },
   )
 }

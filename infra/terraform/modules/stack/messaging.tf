@@ -41,9 +41,10 @@ module "emr_events_queue" {
 }
 
 module "media_queue" {
-  source = "../queue"
+  source   = "../queue"
+  for_each = toset(["media", "media-large"])
 
-  name                       = "${var.prefix}-media"
+  name                       = "${var.prefix}-${each.key}"
   visibility_timeout_seconds = 120
   oldest_message_seconds     = 3600
   alarm_topic_arn            = aws_sns_topic.this["operations"].arn

@@ -206,8 +206,8 @@ def _create_bucket(s3: Any, names: Names, bucket: Bucket) -> None:
     if names.region != "us-east-1":
         request["CreateBucketConfiguration"] = {"LocationConstraint": names.region}
     _unless("BucketAlreadyOwnedByYou", lambda: s3.create_bucket(**request))
-    if bucket.browser_uploads:
-        s3.put_bucket_cors(Bucket=bucket.name, CORSConfiguration=_BROWSER_UPLOADS)
+    if bucket.used_by_pages:
+        s3.put_bucket_cors(Bucket=bucket.name, CORSConfiguration=_FOR_PAGES)
     if bucket.expire_days:
         s3.put_bucket_lifecycle_configuration(
             Bucket=bucket.name, LifecycleConfiguration=_expire_after(bucket.expire_days)
@@ -227,7 +227,7 @@ def _create_bucket(s3: Any, names: Names, bucket: Bucket) -> None:
         )
 
 
-_BROWSER_UPLOADS = {
+_FOR_PAGES = {
     "CORSRules": [
         {
             "AllowedMethods": ["POST", "PUT", "GET"],

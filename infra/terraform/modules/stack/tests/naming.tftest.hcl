@@ -74,7 +74,7 @@ run "a_processor_in_the_file_has_queue_service_and_maximum" {
   }
 
   assert {
-    condition     = toset(keys(module.service)) == toset(["ingest-api", "media-worker", "recommender-trigger", "session-worker-weather", "session-worker-files"])
+    condition     = toset(keys(module.service)) == toset(["ingest-api", "media-worker", "media-worker-large", "recommender-trigger", "session-worker-weather", "session-worker-files"])
     error_message = "a service for each processor beside the three others"
   }
 
