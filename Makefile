@@ -47,7 +47,8 @@ test-containers: setup ## the same tests before servers in containers: emulator,
 
 test-faults: setup ## the long fault runs, which `make test` has in a short form: 15 minutes
 	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
-	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
+	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py \
+	    tests/integration/test_emr_runs.py $(ARGS)
 
 check: setup ## format, lint, types, import rules, generated files
 	$(BIN)/ruff format --check $(SOURCES)
