@@ -47,7 +47,8 @@ test-containers: setup ## the same tests before servers in containers: emulator,
 
 test-faults: setup ## the long fault runs, which `make test` has in a short form: 15 minutes
 	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
-	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
+	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py \
+	    tests/integration/test_emr_runs.py $(ARGS)
 
 fuzz-media: setup ## 2,000 media files with random bits turned over, through the decoders: 5 minutes; needs zzuf
 	@KINSTREAM_TESTS_REQUIRE_MEDIA_TOOLS=1 KINSTREAM_FUZZ_MUTANTS=$(or $(MUTANTS),2000) \
