@@ -31,6 +31,12 @@ MODULES = {
     "video": "video",
     "thumbnails": "thumbnails",
     "recommendations": "recommendations",
+    "als-alone": "recommendations",
+    "coverage": "recommendations",
+    "leave-last-out": "recommendations",
+    "training-growth": "training_growth",
+    "training-due": "training_due",
+    "recommendations-read": "recommendation_read",
     "cost": "cost",
 }
 _NOT_QUICK = ("recommendations",)

@@ -11,6 +11,10 @@ from recommender_trigger.settings import TriggerSettings
 def test_cluster_has_the_security_configuration_that_is_named(named: str | None, asked: set[str]) -> None:
     settings = TriggerSettings(emr_subnet_ids="subnet-1", emr_security_configuration=named)
     request = job_flow(
-        Run("app", "r-1", State.LAUNCHING, 0), settings, "s3://jobs/train.py", "s3://jobs/boot.sh"
+        Run("app", "r-1", State.LAUNCHING, 0),
+        settings,
+        "s3://jobs/train.py",
+        "s3://jobs/job.zip",
+        "s3://jobs/boot.sh",
     )
     assert {value for key, value in request.items() if key == "SecurityConfiguration"} == asked

@@ -123,3 +123,8 @@ def training_run(app_id: str, run_id: str) -> Key:
 def training_lock(app_id: str) -> Key:
     """Recommendations table: the lease of the one run that may be under way."""
     return join_key(app_id, "lock"), "current"
+
+
+def training_request(app_id: str) -> Key:
+    """Recommendations table: an operator's wish for a run, until the run takes it up."""
+    return join_key(app_id, "request"), "current"

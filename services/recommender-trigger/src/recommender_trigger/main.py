@@ -43,7 +43,8 @@ def build(
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     store = RunStore(dynamodb, names.of(TABLE_RECOMMENDATIONS), owner)
     customers = Customers(dynamodb, s3, names, settings.due_threshold_events)
-    publisher = Publisher(dynamodb, s3, names, store)
+    machines = 2 + settings.emr_task_instances if launcher.name == "emr" else 0
+    publisher = Publisher(dynamodb, s3, names, store, machines)
     follower = Follower(
         settings=settings,
         store=store,

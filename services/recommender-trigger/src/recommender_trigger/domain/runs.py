@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from kinstream.versions import run_folder
 from recommender_trigger.domain.trigger import History
 
 
@@ -48,7 +49,7 @@ class Run:
     @property
     def folder(self) -> str:
         """Where its files lie in the training bucket; ends with a slash."""
-        return f"runs/app={self.app}/{self.run_id}/"
+        return run_folder(self.app, self.run_id)
 
     @property
     def archive_prefix(self) -> str:

@@ -15,6 +15,7 @@ from kinstream.errors import PermanentError
 from kinstream.resources import BUCKET_ARCHIVE, BUCKET_TRAINING
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.job_arguments import job_arguments
+from recommender_trigger.job_package import FILE_NAME, package
 from recommender_trigger.launchers.base import Progress, Status
 from recommender_trigger.settings import TriggerSettings
 
@@ -57,8 +58,9 @@ class EmrLauncher:
 
     async def launch(self, run: Run) -> str:
         job_uri = await self._upload("train.py", JOB.read_bytes())
+        package_uri = await self._upload(FILE_NAME, package())
         bootstrap_uri = await self._upload("bootstrap.sh", BOOTSTRAP)
-        request = job_flow(run, self._settings, job_uri, bootstrap_uri)
+        request = job_flow(run, self._settings, job_uri, package_uri, bootstrap_uri)
         try:
             answer = await self._emr.run_job_flow(**request)
         except ClientError as error:
@@ -97,12 +99,14 @@ def cluster_name(run: Run, settings: TriggerSettings) -> str:
     return f"{settings.name_prefix}-training-{run.run_id}"
 
 
-def job_flow(run: Run, settings: TriggerSettings, job_uri: str, bootstrap_uri: str) -> dict[str, Any]:
+def job_flow(
+    run: Run, settings: TriggerSettings, job_uri: str, package_uri: str, bootstrap_uri: str
+) -> dict[str, Any]:
     """The RunJobFlow request: a cluster that ends with its one step, and after ten idle minutes anyway."""
     training = f"s3://{settings.names.of(BUCKET_TRAINING)}"
     archive = f"s3://{settings.names.of(BUCKET_ARCHIVE)}/{run.archive_prefix}"
     submit = ["spark-submit", "--deploy-mode", "client", "--driver-java-options", "-Xss16m"]
-    conf = ["--conf", "spark.executor.extraJavaOptions=-Xss16m"]
+    conf = ["--conf", "spark.executor.extraJavaOptions=-Xss16m", "--py-files", package_uri]
     arguments = job_arguments(run, settings, archive, f"{training}/{run.folder.rstrip('/')}")
     step = {
         "Name": run.run_id,

@@ -25,6 +25,7 @@ from kinstream.processes import is_alive
 from kinstream.resources import BUCKET_ARCHIVE, BUCKET_TRAINING
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.job_arguments import job_arguments
+from recommender_trigger.job_package import FILE_NAME, package
 from recommender_trigger.launchers import leash
 from recommender_trigger.launchers.base import Progress, Status
 from recommender_trigger.launchers.java import MISSING, find_java_home
@@ -130,6 +131,7 @@ class LocalLauncher:
         java_home = await find_java_home(self._settings.java_home)
         if java_home is None:
             raise PermanentError(MISSING)
+        (folder / FILE_NAME).write_bytes(package())
         errors = folder / "errors.log"
         with errors.open("wb") as sink:
             process = await asyncio.create_subprocess_exec(
@@ -165,6 +167,7 @@ class LocalLauncher:
             *("--master", f"local[{settings.training_local_cores or '*'}]"),
             *("--driver-memory", settings.training_driver_memory),
             *(part for name, value in conf.items() for part in ("--conf", f"{name}={value}")),
+            *("--py-files", str(folder / FILE_NAME)),
             str(JOB),
             *job_arguments(run, settings, (folder / "archive").as_uri(), (folder / "output").as_uri()),
         ]
