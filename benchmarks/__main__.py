@@ -30,6 +30,7 @@ MODULES = {
     "growth": "growth",
     "video": "video",
     "thumbnails": "thumbnails",
+    "media-mix": "media_mix",
     "recommendations": "recommendations",
     "als-alone": "recommendations",
     "coverage": "recommendations",

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from media_worker.codecs import video
-from media_worker.domain.recipes import recording_recipe
+from media_worker.domain.recordings import recording_recipe
 from media_worker.settings import MediaWorkerSettings
 
 

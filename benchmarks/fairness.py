@@ -131,6 +131,7 @@ def _api(folder: Path) -> Iterator[_Api]:
             "KINSTREAM_NAME_PREFIX": PREFIX,
             "KINSTREAM_AWS_ENDPOINT_URL": url,
             "KINSTREAM_REDIS_URL": redis_url,
+            "KINSTREAM_MEDIA_URL_KEY": "a key for signed urls, never used",
             "KINSTREAM_HTTP_PORT": str(port),
             "KINSTREAM_CATALOG_URL": f"sqlite:///{folder}/catalog.sqlite3",
             "KINSTREAM_RATE_LIMIT_EVENTS_PER_SECOND": str(LIMIT_PER_SECOND),

@@ -28,6 +28,7 @@ GROUPS = {
         *("training-growth", "training-due", "recommendations-read"),
     ),
     "ledger": ("worker", "write-units", "growth", "session-read"),
+    "media": ("video", "thumbnails", "media-mix"),
 }
 """Names that stand for several rows."""
 
@@ -92,6 +93,11 @@ TARGETS = {
         "three thumbnails of a 12 MP JPEG: CPU",
         "sharp, one decode and a cascade",
         "at most 1.0x at no lower PSNR",
+    ),
+    "media-mix": Target(
+        "three 720p videos and 200 photos at once on 2 media-workers: throughput and memory",
+        "the same workers with the videos alone, then with the photos alone",
+        "at least 90 %, under 600 MB a worker",
     ),
     "recommendations": Target(
         "recommendations: NDCG@10, temporal split",

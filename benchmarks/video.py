@@ -16,7 +16,7 @@ from benchmarks.clips import CLIPS, Clip, write_clip
 from benchmarks.peers import ffmpeg
 from benchmarks.runner import Bench, MissingError, Result, interleave, ratio
 from media_worker.codecs import video
-from media_worker.domain.recipes import Recipe, recording_recipe
+from media_worker.domain.recordings import Recipe, recording_recipe
 from media_worker.settings import MediaWorkerSettings
 
 MOST_CPU, MOST_SIZE, MOST_SSIM = 1.05, 0.01, 0.002

@@ -20,6 +20,7 @@ from tests.support.stack import eventually
 SERVICES = (
     "ingest-api",
     "media-worker",
+    "media-worker-large",
     "recommender-trigger",
     "session-worker",
     "session-worker-archive",

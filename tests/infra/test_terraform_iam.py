@@ -83,13 +83,19 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
         bucket/derived: sign_download"""),
-    "media-worker": _calls("""
+    **dict.fromkeys(
+        ("media-worker", "media-worker-large"),
+        _calls("""
         queue/uploads: get_queue_url receive_message delete_message
         queue/media: get_queue_url get_queue_attributes send_message receive_message delete_message
         queue/media: change_message_visibility
+        queue/media-large: get_queue_url get_queue_attributes send_message receive_message delete_message
+        queue/media-large: change_message_visibility
         bucket/uploads: list_objects get_object
-        bucket/derived: put_object abort_upload
+        bucket/derived: get_object put_object abort_upload
+        topic/media: publish
         tasks: protect"""),
+    ),
     "recommender-trigger": _calls("""
         table/registry: query
         table/counters/index/due: query
@@ -99,6 +105,8 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/archive: list_objects get_object
         bucket/training: list_objects get_object put_object
         topic/operations: publish
+        queue/emr-events: get_queue_url receive_message delete_message_batch
+        queue/emr-events-dlq: get_queue_url
         clusters: list launch describe list_steps terminate"""),
     **{f"session-worker-{queue.name}": _of_processor(queue) for queue in processor_queues()},
 }

@@ -12,6 +12,7 @@ from kinstream.resources import DEAD_LETTER_SUFFIX, Names, Resources, Table, des
 from kinstream.settings import CoreSettings
 from kinstream_devkit.processors import processor_queues
 from media_worker.settings import MediaWorkerSettings
+from recommender_trigger.domain.attempts import name_prefix
 from recommender_trigger.settings import TriggerSettings
 from session_worker.compaction.compactor import CompactionSettings
 from session_worker.processors.activity import ActivitySettings
@@ -67,6 +68,19 @@ def test_each_processor_subscribes_to_its_types_of_events_alone(plan: Plan) -> N
     assert filters == wanted
 
 
+def test_emr_tells_the_queue_of_this_deployments_attempts_alone(plan: Plan, described: Resources) -> None:
+    (queue,) = (queue for queue in described.queues if queue.rules)
+    rules = {
+        rule["name"]: json.loads(rule["event_pattern"]) for rule in planned(plan, "aws_cloudwatch_event_rule")
+    }
+    assert set(rules) == set(queue.rules)
+    ours = [{"prefix": name_prefix(PLANNED_PREFIX)}]
+    assert [list(pattern["detail"].values()) for pattern in rules.values()] == [[ours], [ours]]
+    assert {target["rule"] for target in planned(plan, "aws_cloudwatch_event_target")} == set(rules)
+    for target in planned(plan, "aws_cloudwatch_event_target"):
+        assert target["arn"].endswith(f":{queue.name}")
+
+
 def test_topics_are_those_of_the_provisioner(plan: Plan, described: Resources) -> None:
     assert {topic["name"] for topic in planned(plan, "aws_sns_topic")} == set(described.topics)
 
@@ -89,6 +103,7 @@ def test_every_processor_has_a_service_of_its_own(plan: Plan) -> None:
     assert services == {
         "ingest-api",
         "media-worker",
+        "media-worker-large",
         "recommender-trigger",
         *(f"session-worker-{queue.name}" for queue in processor_queues()),
     }

@@ -62,7 +62,9 @@ def send_cases(operation: APIOperation, mode: GenerationMode, session: requests.
 @pytest.mark.parametrize("kind", ["write", "secret"])
 def test_every_operation_answers_as_its_page_says(service, app, kind, mode):
     schema = schemathesis.openapi.from_url(service.url + "/openapi.json")
-    operations = [found.ok() for found in schema.get_all_operations()]
+    # The stream has no end, and without Redis no beginning: test_stream.py.
+    all_operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [found for found in all_operations if found.label != "GET /v1/stream"]
     with requests.Session() as session:
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {app.write_key if kind == 'write' else app.secret_key}"

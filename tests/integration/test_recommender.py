@@ -13,6 +13,7 @@ from kinstream import keys
 from kinstream.aws import AwsClients
 from kinstream.errors import PermanentError
 from kinstream.settings import CoreSettings
+from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import DueCustomer, Run, State, new_run_id
 from recommender_trigger.launchers.base import Progress, Status
 from recommender_trigger.launchers.emr import EmrLauncher
@@ -155,6 +156,53 @@ async def test_archive_that_holds_too_little_keeps_customers_waiting(settings: C
         assert len(launcher.launched) == 1
 
 
+async def test_run_that_an_operator_asks_for_waits_for_nobody_and_is_launched_once(settings: CoreSettings):
+    async with bench(settings) as stand:
+        await stand.store().request(APP, stand.clock.now_ms)
+        await stand.store().request(APP, stand.clock.now_ms + 1)
+        scheduler = stand.scheduler(launcher := _launcher(stand))
+        for _ in range(2):
+            await _serve(scheduler)
+        assert len(launcher.launched) == 1
+        assert await stand.store().requested_at_ms(APP) is None
+
+
+async def test_request_that_comes_while_a_run_begins_stays_for_the_next(stand: Bench):
+    store, now_ms = stand.store(), stand.clock.now_ms
+    await store.request(APP, now_ms + 1)
+    run = Run(APP, new_run_id(now_ms), State.LAUNCHING, now_ms)
+    assert not await store.begin(run, now_ms + 1000, requested_at_ms=now_ms)
+    assert await store.requested_at_ms(APP) == now_ms + 1
+    assert await store.lock(APP) is None
+
+
+async def test_training_that_is_switched_off_launches_nothing_and_ends_what_runs(stand: Bench):
+    await stand.make_due("fam-1", "fam-2")
+    launcher = _launcher(stand, RUNNING)
+    launched = asyncio.Event()
+
+    async def tell(run: Run) -> None:
+        launched.set()
+
+    launcher.on_launch = tell
+    begun = stand.scheduler(launcher)
+    await begun.tick()
+    await launched.wait()
+    await begun.close()
+    off = stand.scheduler(launcher, training_enabled=False)
+    await _serve(off)
+    assert launcher.launched[0] in launcher.terminated
+    run = await _last(stand)
+    assert (run.state, run.cause) == (State.FAILED, Cause.SWITCHED_OFF)
+    await stand.store().request(APP, stand.clock.now_ms)
+    stand.clock.move(10**6)
+    await _serve(off)
+    assert len(launcher.launched) == 1
+    launcher.script = [SUCCEEDED]
+    await _serve(stand.scheduler(launcher))
+    assert len(launcher.launched) == 2, "what was asked for is not forgotten"
+
+
 async def test_launcher_that_cannot_work_is_reported_once_and_customers_stay_due(
     stand: Bench, caplog: pytest.LogCaptureFixture
 ):
@@ -263,10 +311,12 @@ async def test_more_lists_than_fit_one_batch_are_all_published(stand: Bench):
 async def test_run_that_takes_too_long_is_ended_and_has_failed(stand: Bench):
     await stand.make_due("fam-1", "fam-2")
     launcher = _launcher(stand, RUNNING)
-    scheduler = stand.scheduler(launcher, training_max_run_seconds=20)
-    await scheduler.tick()
-    stand.clock.move(21)
-    await scheduler.idle()
+
+    async def let_time_pass(run: Run) -> None:
+        stand.clock.move(21)
+
+    launcher.on_launch = let_time_pass
+    await _serve(stand.scheduler(launcher, training_max_run_seconds=20))
     assert launcher.launched[0] in launcher.terminated
     assert "longer than 20 s" in (await _last(stand)).reason
 
@@ -302,25 +352,26 @@ async def test_trigger_that_stops_before_it_launched_leaves_that_to_the_next(sta
     assert await stand.pointer() == launcher.launched[0]
 
 
-async def test_cluster_is_asked_for_as_emr_takes_it_and_is_found_again_by_its_run(stand: Bench):
+async def test_run_on_the_emulators_emr_is_followed_to_its_end_and_found_again_by_its_name(stand: Bench):
+    """The emulator runs nothing and says at once that all is done: the manifest decides then."""
     settings = stand.settings.model_copy(update={"emr_subnet_ids": "subnet-1, subnet-2"})
+
+    class Writing(EmrLauncher):
+        async def launch(self, run: Run) -> str:
+            await stand.write_output(run, ["fam-1", "fam-2"])
+            return await super().launch(run)
+
     async with AwsClients(settings) as aws:
         emr = await aws.open("emr")
-        launcher = EmrLauncher(emr, stand.clients["s3"], settings)
-        assert await launcher.unavailable() is None
-        run = Run(APP, new_run_id(stand.clock.now_ms), State.LAUNCHING, stand.clock.now_ms)
-        assert await launcher.find(run) is None
-        handle = await launcher.launch(run)
-        assert await launcher.find(run) == handle
-        run = run.advanced(State.RUNNING, handle=handle)
-        cluster = (await emr.describe_cluster(ClusterId=handle))["Cluster"]
+        await stand.make_due("fam-1", "fam-2")
+        launcher = Writing(emr, stand.clients["s3"], settings)
+        await _serve(stand.scheduler(launcher))
+        run = await _last(stand)
+        assert (run.state, await stand.pointer()) == (State.DONE, run.run_id), run.reason
+        assert await launcher.find(run) == run.handle
+        cluster = (await emr.describe_cluster(ClusterId=run.handle))["Cluster"]
         assert cluster["AutoTerminate"]
         assert not cluster["TerminationProtected"]
-        # The emulator runs nothing and says at once that all is done; the manifest decides then.
-        assert (await launcher.status(run)).progress is Progress.SUCCEEDED
-        publisher = Publisher(stand.clients["dynamodb"], stand.clients["s3"], stand.names, stand.store())
-        with pytest.raises(PermanentError, match=r"manifest\.json is missing"):
-            await publisher.publish(run, stand.clock.now_ms)
 
 
 async def _needs_java() -> None:

@@ -28,15 +28,21 @@ policies = st.builds(
     max_backoff_ms=times,
     min_archived_events=small,
     min_archived_customers=small,
+    is_enabled=st.sampled_from([True, True, True, False]),
 )
 situations = st.builds(
     Situation,
     due_at_ms=st.lists(times, max_size=8),
     lease_until_ms=st.none() | st.integers(0, 2 * NOW),
     history=st.builds(
-        History, launched_at_ms=st.none() | times, ended_at_ms=st.none() | times, failures=st.integers(0, 40)
+        History,
+        launched_at_ms=st.none() | times,
+        ended_at_ms=st.none() | times,
+        failures=st.integers(0, 40),
+        needs_person=st.booleans(),
     ),
     archive=st.none() | st.builds(ArchiveCounts, events=small, customers=small),
+    is_requested=st.sampled_from([True, False, False, False]),
 )
 
 
@@ -47,7 +53,9 @@ def _reference(situation: Situation, policy: Policy) -> bool:
     is_free = situation.lease_until_ms is None or situation.lease_until_ms <= NOW
     is_enough = len(settled) >= policy.min_due_customers
     is_overdue = any(NOW - due >= policy.max_wait_ms for due in settled)
-    if history.failures:
+    if history.failures and history.needs_person:
+        is_time = history.ended_at_ms is None or NOW - history.ended_at_ms >= policy.max_backoff_ms
+    elif history.failures:
         is_time = history.ended_at_ms is None or NOW - history.ended_at_ms >= backoff_ms(
             history.failures, policy
         )
@@ -58,7 +66,8 @@ def _reference(situation: Situation, policy: Policy) -> bool:
         and archive.events >= policy.min_archived_events
         and archive.customers >= policy.min_archived_customers
     )
-    return bool(is_free and settled and (is_enough or is_overdue) and is_time and is_known)
+    is_worth_it = bool(settled and (is_enough or is_overdue) and is_time and is_known)
+    return policy.is_enabled and is_free and (situation.is_requested or is_worth_it)
 
 
 @given(situations, policies)
@@ -70,8 +79,11 @@ def test_a_run_is_launched_exactly_when_every_condition_holds(situation: Situati
 def test_the_archive_is_counted_only_when_all_else_speaks_for_a_run(situation: Situation, policy: Policy):
     uncounted = decide(replace(situation, archive=None), policy, NOW)
     plenty = decide(replace(situation, archive=ArchiveCounts(9, 9)), policy, NOW)
-    assert (uncounted is Decision.COUNT_ARCHIVE) == (plenty is Decision.LAUNCH)
-    assert uncounted is not Decision.LAUNCH
+    if situation.is_requested:
+        assert uncounted is plenty is not Decision.COUNT_ARCHIVE
+    else:
+        assert (uncounted is Decision.COUNT_ARCHIVE) == (plenty is Decision.LAUNCH)
+        assert uncounted is not Decision.LAUNCH
 
 
 @given(situations, policies, times)

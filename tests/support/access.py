@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 Who = Literal[
     "anybody",  # no key
+    "signed",  # whoever has a URL that is signed; keys and tokens open nothing
     "keys",  # any key; no token
+    "servers",  # secret keys alone
     "readers",  # secret keys and tokens; the same for every customer
     "customer",  # secret keys, and tokens of the customer that the address names
     "guardian",  # the same, and no child
@@ -54,7 +56,11 @@ CASES: dict[tuple[str, str], Case] = {
     ("PUT", "/v1/customers/{customer_id}/people/{person_id}"): Case(
         "guardian", body={"name": "Changed", "role": "guardian"}
     ),
+    ("GET", "/v1/signing-key"): Case("servers"),
+    ("GET", "/v1/stream"): Case("customer", query={"customer_id": CUSTOMER}),
+    ("POST", "/v1/stream-urls"): Case("customer", query={"customer_id": CUSTOMER}),
     ("GET", "/v1/media"): Case("customer", query={"customer_id": CUSTOMER}),
+    ("GET", "/v1/media/{media_id}/files/{file_name}"): Case("signed"),
     ("GET", "/v1/media/{media_id}"): Case("owner", names_a_thing=True),
     ("POST", "/v1/media"): Case(
         "declarer",

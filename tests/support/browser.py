@@ -1,6 +1,7 @@
 """A page in a real browser, from an origin of its own."""
 
 import json
+import queue
 import shutil
 import subprocess
 import threading
@@ -24,6 +25,8 @@ _FLAGS = (
     "--no-proxy-server",
     "--disable-background-networking",
     "--disable-component-update",
+    "--autoplay-policy=no-user-gesture-required",
+    "--mute-audio",
     "--remote-debugging-port=0",
 )
 _STOP_SECONDS = 10
@@ -35,17 +38,36 @@ def found_browser() -> str:
     return path or missing(f"no browser is installed: none of {', '.join(_BROWSERS)}")
 
 
+class Page:
+    """An open page."""
+
+    def __init__(self) -> None:
+        self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def hear(self, told: Any) -> None:
+        """It has told this."""
+        self._told.put(told)
+
+    def told(self, within_seconds: float) -> Any:
+        """The next thing that it tells, by a POST to `/told`; AssertionError where it tells nothing."""
+        try:
+            return self._told.get(timeout=within_seconds)
+        except queue.Empty:
+            raise AssertionError(f"the page told nothing within {within_seconds} s") from None
+
+
 @contextmanager
 def open_page(
     page: Path, folders: Mapping[str, Path], config: Mapping[str, Any], profile: Path
-) -> Iterator[None]:
+) -> Iterator[Page]:
     """`page` open in a browser while the context lasts.
 
     Its server has the page at `/`, `config` at `/config.json`, and each of `folders` below its name.
     """
     browser = found_browser()
     files = {"/": page.read_bytes(), "/config.json": json.dumps(config).encode()}
-    with ThreadingHTTPServer((HOST, 0), partial(_Pages, files, folders)) as server:
+    opened = Page()
+    with ThreadingHTTPServer((HOST, 0), partial(_Pages, opened, files, folders)) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         url = f"http://{HOST}:{server.server_address[1]}/"
         with (profile / "browser.log").open("wb") as log:
@@ -56,7 +78,7 @@ def open_page(
                 stderr=subprocess.STDOUT,
             )
         try:
-            yield
+            yield opened
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -68,8 +90,14 @@ def open_page(
 
 class _Pages(SimpleHTTPRequestHandler):
     def __init__(
-        self, files: Mapping[str, bytes], folders: Mapping[str, Path], *arguments: Any, **named: Any
+        self,
+        opened: Page,
+        files: Mapping[str, bytes],
+        folders: Mapping[str, Path],
+        *arguments: Any,
+        **named: Any,
     ) -> None:
+        self._opened = opened
         self._files = files
         self._folders = folders
         super().__init__(*arguments, **named)
@@ -85,6 +113,11 @@ class _Pages(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
         self.wfile.write(content or b"")
+
+    def do_POST(self) -> None:
+        self._opened.hear(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
 
     def _content(self, path: str) -> bytes | None:
         if path in self._files:

@@ -136,7 +136,7 @@ def _launch(clients: Clients, prefix: str) -> str:
         JobFlowRole=f"{prefix}-emr-nodes",
         Tags=[
             {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"},
-            {"Key": "kinstream-run", "Value": "run"},
+            {"Key": "kinstream-deployment", "Value": prefix},
         ],
     )
     return str(answer["JobFlowId"])

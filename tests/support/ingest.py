@@ -30,6 +30,7 @@ from kinstream_devkit.embedded.emulator import HOST, free_port
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 
+URL_KEY = "a key for signed urls in the tests"
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 _ARRIVAL_SECONDS = 30
@@ -79,6 +80,7 @@ def start(settings: CoreSettings, folder: Path, variables: Mapping[str, str] | N
         "KINSTREAM_REDIS_URL": f"redis://{HOST}:{free_port()}/0",
         "KINSTREAM_HTTP_PORT": str(port),
         "KINSTREAM_READY_FILE": str(folder / f"ready-{port}"),
+        "KINSTREAM_MEDIA_URL_KEY": URL_KEY,
         "KINSTREAM_LOG_LEVEL": "WARNING",
         **(variables or {}),
     }

@@ -11,7 +11,7 @@ from kinstream_devkit.generate.media import draw_scene, write_phone_video, write
 from media_worker.codecs import images, video
 from media_worker.domain import policy
 from media_worker.domain.policy import HEAD_BYTES, Limits
-from media_worker.domain.recipes import recording_recipe
+from media_worker.domain.recordings import recording_recipe
 from tests.support.media_samples import (
     needs_real_media,
     real_media,

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from kinstream.errors import PermanentError, RetryableError
 from media_worker.domain import policy
 from media_worker.domain.disposition import Failed, TryAgain, after_failure
-from media_worker.domain.notifications import created_objects
+from media_worker.domain.geometry import clockwise_turn, fit
+from media_worker.domain.notifications import requests
+from media_worker.domain.photos import image_scales
 from media_worker.domain.policy import AudioFacts, Limits, Probe, VideoFacts
-from media_worker.domain.recipes import clockwise_turn, fit, image_scales, recording_recipe
+from media_worker.domain.recordings import recording_recipe
 
 LIMITS = Limits(video_pixels=1920 * 1080, video_duration_seconds=600, image_pixels=50_000_000, streams=8)
 SIDES = st.integers(1, 20_000)
@@ -143,15 +145,15 @@ def test_next_try_waits_longer_within_bounds(count: int) -> None:
 
 def test_notification_is_read_straight_and_through_sns() -> None:
     body = json.dumps({"Records": [record("demo/a+b%2Bc/original")]})
-    straight = created_objects(body)
+    straight = requests(body)
     assert [created.key for created in straight] == ["demo/a b+c/original"]
-    assert created_objects(json.dumps({"Type": "Notification", "Message": body})) == straight
+    assert requests(json.dumps({"Type": "Notification", "Message": body})) == straight
 
 
 def test_test_event_and_removals_are_nothing_to_do() -> None:
     removed = record("k") | {"eventName": "ObjectRemoved:Delete"}
-    assert created_objects('{"Event": "s3:TestEvent"}') == []
-    assert created_objects(json.dumps({"Records": [removed]})) == []
+    assert requests('{"Event": "s3:TestEvent"}') == []
+    assert requests(json.dumps({"Records": [removed]})) == []
 
 
 @pytest.mark.parametrize(
@@ -159,12 +161,11 @@ def test_test_event_and_removals_are_nothing_to_do() -> None:
 )
 def test_message_that_is_no_notification_is_an_error(body: str) -> None:
     with pytest.raises(PermanentError):
-        created_objects(body)
+        requests(body)
 
 
 def test_same_object_gives_the_same_task_and_a_new_upload_another() -> None:
     first, again, other = (
-        created_objects(json.dumps({"Records": [record("k", eTag=tag)]}))[0].task_id
-        for tag in ("a", "a", "b")
+        requests(json.dumps({"Records": [record("k", eTag=tag)]}))[0].task_id for tag in ("a", "a", "b")
     )
     assert first == again != other

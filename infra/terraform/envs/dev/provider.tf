@@ -28,6 +28,8 @@ provider "aws" {
       elasticache            = endpoints.value.url
       elbv2                  = endpoints.value.url
       emr                    = endpoints.value.url
+      emrserverless          = endpoints.value.url
+      events                 = endpoints.value.url
       iam                    = endpoints.value.url
       logs                   = endpoints.value.url
       opensearch             = endpoints.value.url

@@ -56,6 +56,12 @@ variable "emr_subnet_ids" {
   default     = []
 }
 
+variable "emr_serverless" {
+  description = "Train on EMR Serverless: {} for a small application. Null: on clusters."
+  type        = object({ cpu = optional(string, "16 vCPU"), memory = optional(string, "64 GB") })
+  default     = null
+}
+
 variable "settings" {
   description = "Further settings by service or `shared`: environment variable and value."
   type        = map(map(string))

@@ -24,12 +24,13 @@ resource "aws_sqs_queue" "this" {
 }
 
 data "aws_iam_policy_document" "senders" {
-  count = var.topic != null || var.bucket_arn != null || var.refuse_plain_http ? 1 : 0
+  count = var.topic != null || var.bucket_arn != null || length(var.rule_arns) > 0 || var.refuse_plain_http ? 1 : 0
 
   dynamic "statement" {
     for_each = concat(
       var.bucket_arn == null ? [] : [{ service = "s3.amazonaws.com", source = var.bucket_arn }],
       var.topic == null ? [] : [{ service = "sns.amazonaws.com", source = var.topic.arn }],
+      [for arn in var.rule_arns : { service = "events.amazonaws.com", source = arn }],
     )
 
     content {

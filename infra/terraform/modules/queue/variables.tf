@@ -32,6 +32,12 @@ variable "bucket_arn" {
   default     = null
 }
 
+variable "rule_arns" {
+  description = "Rules of EventBridge that may send here."
+  type        = list(string)
+  default     = []
+}
+
 variable "oldest_message_seconds" {
   description = "Age of the oldest message at which people are told."
   type        = number

@@ -25,14 +25,22 @@ locals {
     }
     recommender-trigger = {
       KINSTREAM_SHUTDOWN_GRACE_SECONDS = tostring(local.stop_timeout_seconds.recommender-trigger - 5)
-      KINSTREAM_LAUNCHER               = "emr"
+      KINSTREAM_LAUNCHER               = var.emr_serverless == null ? "emr" : "emr-serverless"
       KINSTREAM_EMR_SERVICE_ROLE       = module.training.service_role
       KINSTREAM_EMR_INSTANCE_PROFILE   = module.training.instance_profile
+      # EMR's events come at once; looking is for those that do not.
+      KINSTREAM_TRAINING_POLL_SECONDS = "30"
     }
+  }
+
+  settings_of_serverless = var.emr_serverless == null ? {} : {
+    KINSTREAM_EMR_SERVERLESS_APPLICATION_ID = module.training.serverless_application_id
+    KINSTREAM_EMR_SERVERLESS_ROLE_ARN       = module.training.serverless_role_arn
   }
 
   # SSM takes no empty value.
   settings_of_emr = merge(
+    local.settings_of_serverless,
     length(var.emr_subnet_ids) == 0 ? {} : { KINSTREAM_EMR_SUBNET_IDS = join(",", var.emr_subnet_ids) },
     var.lacks.emr_security_configuration ? {} : { KINSTREAM_EMR_SECURITY_CONFIGURATION = module.training.security_configuration },
   )

@@ -30,6 +30,7 @@ locals {
     {
       ingest-api          = data.aws_iam_policy_document.ingest_api.json
       media-worker        = data.aws_iam_policy_document.media_worker.json
+      media-worker-large  = data.aws_iam_policy_document.media_worker.json
       recommender-trigger = data.aws_iam_policy_document.recommender_trigger.json
     },
     {
@@ -295,7 +296,7 @@ data "aws_iam_policy_document" "media_worker" {
       "sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage",
       "sqs:ChangeMessageVisibility",
     ]
-    resources = ["${local.queue_arn_prefix}-media"]
+    resources = ["${local.queue_arn_prefix}-media", "${local.queue_arn_prefix}-media-large"]
   }
 
   # So that an upload that is gone is 404, not 403.
@@ -309,6 +310,30 @@ data "aws_iam_policy_document" "media_worker" {
     sid       = "ReadOriginals"
     actions   = ["s3:GetObject"]
     resources = ["${local.bucket.uploads}/*/original"]
+  }
+
+  # Only where a setting says that originals do not stay.
+  dynamic "statement" {
+    for_each = lookup(local.settings["media-worker"], "KINSTREAM_MEDIA_KEEP_ORIGINALS", "true") == "false" ? [1] : []
+
+    content {
+      sid       = "DeleteOriginals"
+      actions   = ["s3:DeleteObject"]
+      resources = ["${local.bucket.uploads}/*/original"]
+    }
+  }
+
+  # What is asked for later is made of what was made.
+  statement {
+    sid       = "ReadRenditions"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.bucket.derived}/*"]
+  }
+
+  statement {
+    sid       = "Announce"
+    actions   = ["sns:Publish"]
+    resources = [local.topic.media]
   }
 
   # AbortMultipartUpload: boto3 ends a large upload that failed.
@@ -373,5 +398,17 @@ data "aws_iam_policy_document" "recommender_trigger" {
     sid       = "TellOfFailures"
     actions   = ["sns:Publish"]
     resources = [local.topic.operations]
+  }
+
+  statement {
+    sid       = "HearOfClusters"
+    actions   = concat(["sqs:GetQueueUrl", "sqs:ReceiveMessage"], local.delete_batch)
+    resources = ["${local.queue_arn_prefix}-emr-events"]
+  }
+
+  statement {
+    sid       = "LookForDeadLetters"
+    actions   = ["sqs:GetQueueUrl"]
+    resources = ["${local.queue_arn_prefix}-emr-events-dlq"]
   }
 }

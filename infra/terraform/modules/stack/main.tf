@@ -19,18 +19,19 @@ locals {
   }
 
   buckets = {
-    uploads    = { expire_days = 30, browser_uploads = true }
-    derived    = {}
+    uploads    = { expire_days = 30, used_by_pages = true }
+    derived    = { used_by_pages = true }
     archive    = { versioned = true }
     quarantine = { expire_days = 90 }
     training   = { expire_days = 90 }
   }
 
-  topics = toset(["events", "alerts", "operations", "sessions"])
+  topics = toset(["events", "alerts", "operations", "sessions", "media"])
 
   # What tasks call; the collector adds X-Ray.
   interface_endpoints = concat(
-    ["sqs", "sns", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "elasticmapreduce"],
+    ["sqs", "sns", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm"],
+    [var.emr_serverless == null ? "elasticmapreduce" : "emr-serverless"],
     local.sidecars.adot == null ? [] : ["xray"],
   )
 
@@ -125,6 +126,8 @@ module "training" {
   training_bucket        = "${var.prefix}-training"
   security_configuration = !var.lacks.emr_security_configuration
   tags_known             = !var.lacks.emr_tags
+  serverless             = var.emr_serverless
+  events_queue_arn       = "arn:aws:sqs:${var.region}:${var.account_id}:${var.prefix}-emr-events"
 }
 
 module "observability" {
@@ -145,9 +148,7 @@ module "observability" {
 
   queues = merge(
     { for name, queue in module.processor_queue : name => { name = queue.name, alarms = queue.alarms } },
-    {
-      uploads = { name = module.uploads_queue.name, alarms = module.uploads_queue.alarms }
-      media   = { name = module.media_queue.name, alarms = module.media_queue.alarms }
-    },
+    { for name, queue in module.media_queue : name => { name = queue.name, alarms = queue.alarms } },
+    { uploads = { name = module.uploads_queue.name, alarms = module.uploads_queue.alarms } },
   )
 }

@@ -29,10 +29,22 @@ module "uploads_queue" {
   refuse_plain_http          = !var.lacks.tls
 }
 
-module "media_queue" {
+# EMR's own word on clusters and job runs, for whoever follows them.
+module "emr_events_queue" {
   source = "../queue"
 
-  name                       = "${var.prefix}-media"
+  name                       = "${var.prefix}-emr-events"
+  visibility_timeout_seconds = 30
+  rule_arns                  = values(module.training.rule_arns)
+  alarm_topic_arn            = aws_sns_topic.this["operations"].arn
+  refuse_plain_http          = !var.lacks.tls
+}
+
+module "media_queue" {
+  source   = "../queue"
+  for_each = toset(["media", "media-large"])
+
+  name                       = "${var.prefix}-${each.key}"
   visibility_timeout_seconds = 120
   oldest_message_seconds     = 3600
   alarm_topic_arn            = aws_sns_topic.this["operations"].arn

@@ -5,6 +5,14 @@ locals {
   kinds = merge(
     { for name in ["ingest-api", "media-worker", "recommender-trigger"] : name => name },
     { for name in keys(local.processor_services) : name => "session-worker" },
+    # What takes long has tasks of its own, so that nothing quick stands behind it.
+    { media-worker-large = "media-worker" },
+  )
+
+  # What tells services of one kind apart.
+  environment_of_services = merge(
+    { for name, processor in local.processor_services : name => { KINSTREAM_PROCESSORS = processor } },
+    { media-worker = { KINSTREAM_MEDIA_QUEUES = "media" }, media-worker-large = { KINSTREAM_MEDIA_QUEUES = "media-large" } },
   )
 
   running = var.run_services ? local.kinds : {}
@@ -32,7 +40,12 @@ locals {
   }
 
   queues_of_services = merge(
-    { media-worker = ["${var.prefix}-uploads", "${var.prefix}-media"], ingest-api = [], recommender-trigger = [] },
+    {
+      ingest-api          = []
+      media-worker        = ["${var.prefix}-uploads", "${var.prefix}-media"]
+      media-worker-large  = ["${var.prefix}-media-large"]
+      recommender-trigger = []
+    },
     { for service, processor in local.processor_services : service => ["${var.prefix}-processor-${processor}"] },
   )
 
@@ -48,6 +61,7 @@ locals {
   scaling = {
     for name, kind in local.kinds : name => merge(
       local.scaling_of_kind[kind],
+      name == "media-worker-large" ? { min_tasks = 0, seconds_per_message = 300, max_delay_seconds = 1800 } : {},
       lookup(var.scaling, kind, {}),
       lookup(var.scaling, name, {}),
     )
@@ -81,7 +95,7 @@ module "service" {
   image                = local.images[each.value]
   parameters           = local.parameter_arns[each.value]
   secrets              = { for name in local.secrets_of_services[each.value] : name => aws_secretsmanager_secret.this[name].arn }
-  environment          = each.value == "session-worker" ? { KINSTREAM_PROCESSORS = local.processor_services[each.key] } : {}
+  environment          = lookup(local.environment_of_services, each.key, {})
   policy               = local.policies[each.key]
   permissions_boundary = var.permissions_boundary
   size                 = local.sizes[each.key]

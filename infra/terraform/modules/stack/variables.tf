@@ -173,6 +173,12 @@ variable "emr_subnet_ids" {
   default     = []
 }
 
+variable "emr_serverless" {
+  description = "Train on EMR Serverless: the most that its application may take. Null: on clusters, in emr_subnet_ids."
+  type        = object({ cpu = optional(string, "16 vCPU"), memory = optional(string, "64 GB") })
+  default     = null
+}
+
 variable "emr_peer" {
   description = "A VPC of EMR's own to peer with. Null: none."
   type        = object({ vpc_id = string, cidr = string })

@@ -80,11 +80,11 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
 }
 
 resource "aws_s3_bucket_cors_configuration" "this" {
-  for_each = { for name, bucket in var.buckets : name => bucket if bucket.browser_uploads }
+  for_each = { for name, bucket in var.buckets : name => bucket if bucket.used_by_pages }
 
   bucket = aws_s3_bucket.this[each.key].id
 
-  # A presigned POST is the permission; where the page comes from adds nothing to it.
+  # A presigned request is the permission; where the page comes from adds nothing to it.
   cors_rule {
     allowed_methods = ["POST", "PUT", "GET"]
     allowed_origins = ["*"]

@@ -18,9 +18,9 @@ variable "tables" {
 variable "buckets" {
   description = "Buckets by short name."
   type = map(object({
-    expire_days     = optional(number)
-    browser_uploads = optional(bool, false)
-    versioned       = optional(bool, false)
+    expire_days   = optional(number)
+    used_by_pages = optional(bool, false)
+    versioned     = optional(bool, false)
   }))
 }
 

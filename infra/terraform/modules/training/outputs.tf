@@ -15,5 +15,20 @@ output "security_configuration" {
 
 output "scheduler_policy" {
   description = "What the scheduler may do, as a policy document."
-  value       = data.aws_iam_policy_document.scheduler.json
+  value       = one(concat(data.aws_iam_policy_document.job_runs[*].json, var.serverless == null ? [data.aws_iam_policy_document.clusters.json] : []))
+}
+
+output "rule_arns" {
+  description = "ARNs of the rules that send to the events' queue, from their names."
+  value       = { for name in keys(local.patterns) : name => "arn:aws:events:${var.region}:${var.account_id}:rule/${var.prefix}-${name}" }
+}
+
+output "serverless_application_id" {
+  description = "The application of EMR Serverless. Null: there is none."
+  value       = one(aws_emrserverless_application.this[*].id)
+}
+
+output "serverless_role_arn" {
+  description = "The role of its jobs. Null: there is none."
+  value       = one(aws_iam_role.job[*].arn)
 }

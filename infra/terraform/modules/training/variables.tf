@@ -34,3 +34,14 @@ variable "tags_known" {
   type        = bool
   default     = true
 }
+
+variable "events_queue_arn" {
+  description = "Queue that hears of changes, made from a name: it lets these rules in."
+  type        = string
+}
+
+variable "serverless" {
+  description = "The most that an application of EMR Serverless may take. Null: clusters instead."
+  type        = object({ cpu = string, memory = string })
+  default     = null
+}

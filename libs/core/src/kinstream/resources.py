@@ -33,6 +33,10 @@ class Names:
         """ARN of a topic."""
         return f"arn:aws:sns:{self.region}:{self.account_id}:{self.of(short)}"
 
+    def rule_arn(self, full_name: str) -> str:
+        """ARN of a rule of EventBridge, from its full name."""
+        return f"arn:aws:events:{self.region}:{self.account_id}:rule/{full_name}"
+
     def queue_arn(self, full_name: str) -> str:
         """ARN of a queue, from its full name."""
         return f"arn:aws:sqs:{self.region}:{self.account_id}:{full_name}"
@@ -62,6 +66,8 @@ class Queue:
     topic: str | None = None
     """Short name of the topic that it subscribes to, with raw delivery."""
     filter_types: tuple[str, ...] | None = None
+    rules: tuple[str, ...] = ()
+    """Full names of the rules of EventBridge that send to it. Terraform makes them: emulated EMR is mute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,8 @@ class Bucket:
     notify_queue: str | None = None
     """Full name of the queue that hears of each object created."""
     expire_days: int | None = None
-    browser_uploads: bool = False
+    used_by_pages: bool = False
+    """Whether web pages send to its presigned URLs and fetch from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +117,15 @@ TOPIC_EVENTS = "events"
 TOPIC_ALERTS = "alerts"
 TOPIC_OPERATIONS = "operations"
 TOPIC_SESSIONS = "sessions"
+TOPIC_MEDIA = "media"
 
 QUEUE_UPLOADS = "uploads"
 QUEUE_MEDIA = "media"
+QUEUE_MEDIA_LARGE = "media-large"
+QUEUE_EMR_EVENTS = "emr-events"
+
+RULE_CLUSTERS = "emr-clusters"
+RULE_JOB_RUNS = "emr-job-runs"
 
 TABLE_LEDGER = "ledger"
 TABLE_COUNTERS = "counters"
@@ -131,6 +144,7 @@ INDEX_DUE = "due"
 INDEX_TREND = "trend"
 INDEX_PENDING = "pending"
 
+TOPICS = (TOPIC_EVENTS, TOPIC_ALERTS, TOPIC_OPERATIONS, TOPIC_SESSIONS, TOPIC_MEDIA)
 TABLES = (
     Table(TABLE_LEDGER, (Index(INDEX_DUE, "due_shard", "due_at_ms", "N", keys_only=True),)),
     Table(
@@ -161,13 +175,19 @@ def describe(names: Names, processors: Iterable[ProcessorQueue]) -> Resources:
     )
     uploads = Queue(names.of(QUEUE_UPLOADS), visibility_timeout_seconds=60)
     media = Queue(names.of(QUEUE_MEDIA), visibility_timeout_seconds=120)
+    media_large = Queue(names.of(QUEUE_MEDIA_LARGE), visibility_timeout_seconds=120)
+    emr_events = Queue(
+        names.of(QUEUE_EMR_EVENTS),
+        visibility_timeout_seconds=30,
+        rules=tuple(map(names.of, (RULE_CLUSTERS, RULE_JOB_RUNS))),
+    )
     return Resources(
-        topics=tuple(map(names.of, (TOPIC_EVENTS, TOPIC_ALERTS, TOPIC_OPERATIONS, TOPIC_SESSIONS))),
-        queues=(*of_processors, uploads, media),
+        topics=tuple(map(names.of, TOPICS)),
+        queues=(*of_processors, uploads, media, media_large, emr_events),
         tables=tuple(Table(names.of(table.name), table.indexes) for table in TABLES),
         buckets=(
-            Bucket(names.of(BUCKET_UPLOADS), uploads.name, expire_days=30, browser_uploads=True),
-            Bucket(names.of(BUCKET_DERIVED)),
+            Bucket(names.of(BUCKET_UPLOADS), uploads.name, expire_days=30, used_by_pages=True),
+            Bucket(names.of(BUCKET_DERIVED), used_by_pages=True),
             Bucket(names.of(BUCKET_ARCHIVE)),
             Bucket(names.of(BUCKET_QUARANTINE), expire_days=90),
             Bucket(names.of(BUCKET_TRAINING), expire_days=90),

@@ -8,6 +8,7 @@ from rich.console import Console
 _QUIET_SECONDS = 2.0
 _SECONDS_APART = 2.0
 _ON_A_TERMINAL_SECONDS = 0.2
+_BAR_CHARACTERS = 30
 
 
 class Progress:
@@ -42,3 +43,9 @@ class Progress:
         """Take the line away."""
         if self._shown and self._console.is_terminal:
             self._console.print("\r\x1b[K", end="")
+
+
+def bar_of(done: int, total: int) -> str:
+    """So much of it is done."""
+    full = _BAR_CHARACTERS * min(done, total) // max(total, 1)
+    return f"[{'#' * full}{'.' * (_BAR_CHARACTERS - full)}]"

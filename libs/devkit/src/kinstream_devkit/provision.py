@@ -117,7 +117,7 @@ def _create_queue(sqs: Any, resources: Resources, queue: Queue) -> None:
 
 
 def _queue_policy(resources: Resources, queue: Queue) -> dict[str, Any] | None:
-    """Who may send to the queue: its topic, and the buckets that notify it."""
+    """Who may send to the queue: its topic, the buckets that notify it, and its rules."""
     names = resources.names
     senders = [
         ("s3.amazonaws.com", f"arn:aws:s3:::{bucket.name}")
@@ -126,6 +126,7 @@ def _queue_policy(resources: Resources, queue: Queue) -> dict[str, Any] | None:
     ]
     if queue.topic:
         senders.append(("sns.amazonaws.com", names.topic_arn(queue.topic)))
+    senders += [("events.amazonaws.com", names.rule_arn(rule)) for rule in queue.rules]
     if not senders:
         return None
     return {
@@ -205,8 +206,8 @@ def _create_bucket(s3: Any, names: Names, bucket: Bucket) -> None:
     if names.region != "us-east-1":
         request["CreateBucketConfiguration"] = {"LocationConstraint": names.region}
     _unless("BucketAlreadyOwnedByYou", lambda: s3.create_bucket(**request))
-    if bucket.browser_uploads:
-        s3.put_bucket_cors(Bucket=bucket.name, CORSConfiguration=_BROWSER_UPLOADS)
+    if bucket.used_by_pages:
+        s3.put_bucket_cors(Bucket=bucket.name, CORSConfiguration=_FOR_PAGES)
     if bucket.expire_days:
         s3.put_bucket_lifecycle_configuration(
             Bucket=bucket.name, LifecycleConfiguration=_expire_after(bucket.expire_days)
@@ -226,7 +227,7 @@ def _create_bucket(s3: Any, names: Names, bucket: Bucket) -> None:
         )
 
 
-_BROWSER_UPLOADS = {
+_FOR_PAGES = {
     "CORSRules": [
         {
             "AllowedMethods": ["POST", "PUT", "GET"],

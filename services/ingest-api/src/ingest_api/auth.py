@@ -31,10 +31,10 @@ KeyLookup = Callable[[ApiKey], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf a request speaks, and by what: a key of an app, or a token of one person."""
+    """On whose behalf a request speaks, and by what: a key of an app, a person's token, or a signed URL."""
 
     app: str
-    kind: KeyKind | Literal["token"]
+    kind: KeyKind | Literal["token", "signed"]
     key_id: str
     """Names the key, or the person of the token, in rate limits; says nothing of either."""
     customer_id: str | None = None
@@ -46,6 +46,15 @@ class Caller:
         """404 unless the caller may see this customer: whether there is one, a stranger does not learn."""
         if self.customer_id is not None and self.customer_id != customer_id:
             raise not_found(what)
+
+    def require_server(self) -> None:
+        """403 for whoever has no secret key."""
+        if self.kind != "secret":
+            raise ApiError(
+                HTTPStatus.FORBIDDEN,
+                "secret_key_required",
+                "call this from a server, with a secret key (ks_...)",
+            )
 
     def require_guardian(self) -> None:
         """403 for the token of a child."""

@@ -14,6 +14,8 @@ import aiohttp
 import redis.asyncio
 import uvloop
 from botocore.exceptions import BotoCoreError, ClientError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from starlette.types import ASGIApp
 
 from ingest_api.access_log import AccessLog
@@ -21,16 +23,20 @@ from ingest_api.app import build_app
 from ingest_api.app_rules import RulesProvider, RulesTable
 from ingest_api.auth import Authenticator
 from ingest_api.collector import Collector
+from ingest_api.derived_files import DerivedFiles
 from ingest_api.dialects.cloudevents import CloudEvents
 from ingest_api.dialects.posthog import PostHog
 from ingest_api.dialects.segment import Segment
 from ingest_api.dialects.snowplow import Snowplow
 from ingest_api.errors import ApiError
 from ingest_api.exposures import Exposures
+from ingest_api.live_hub import LiveHub, StreamBounds
+from ingest_api.manifest import Manifests
 from ingest_api.metrics import Metrics
 from ingest_api.publisher import Bounds, Publisher
 from ingest_api.quarantine import Quarantine
 from ingest_api.rate_limit import Limits, RateLimiter
+from ingest_api.readiness import Readiness
 from ingest_api.reads import Tables
 from ingest_api.recommendation_reads import RecommendationReads
 from ingest_api.recommending import Recommender
@@ -38,19 +44,23 @@ from ingest_api.routes.content import content_router
 from ingest_api.routes.customers import customer_router
 from ingest_api.routes.family import family_router
 from ingest_api.routes.health import health_router
+from ingest_api.routes.links import Links, links_router
 from ingest_api.routes.media import media_router
+from ingest_api.routes.media_files import media_files_router
+from ingest_api.routes.stream import stream_router
 from ingest_api.server import server as http_server
 from ingest_api.session_reads import SessionReads
 from ingest_api.settings import IngestSettings
 from ingest_api.sns import SnsAddress, SnsTopic
 from ingest_api.tokens import token_verifier
 from ingest_api.trending import Trending
+from ingest_api.url_signing import UrlSigner, parse_keys
 from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
 from kinstream.catalog import open_catalog
 from kinstream.clock import now_ms
-from kinstream.errors import RetryableError
+from kinstream.errors import KinstreamError, RetryableError
 from kinstream.readiness import ReadyFile
-from kinstream.resources import BUCKET_QUARANTINE, TABLE_LEDGER, TOPIC_EVENTS
+from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, TABLE_LEDGER, TOPIC_EVENTS
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
 
@@ -62,41 +72,36 @@ _RETRY_PAUSE_SECONDS = 1.0
 _GARBAGE_THRESHOLD = 10_000
 """Objects between two looks for garbage: a request of many events alone makes a thousand."""
 _REDIS_TIMEOUT_SECONDS = 0.25
+_REDIS_LIVE_TIMEOUT_SECONDS = 1.0
 
 Check = Callable[[], Awaitable[object]]
-
-
-class Readiness:
-    """Ready once all dependencies have answered, and no more as soon as the service is to stop."""
-
-    def __init__(self, ready_file: ReadyFile) -> None:
-        self._ready_file = ready_file
-        self._ready = False
-
-    def __call__(self) -> bool:
-        return self._ready
-
-    def set(self, ready: bool) -> None:
-        """Turn it on or off."""
-        self._ready = ready
-        if ready:
-            self._ready_file.mark()
-        else:
-            self._ready_file.clear()
 
 
 @asynccontextmanager
 async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIterator[ASGIApp]:
     """The application with its clients, once the dependencies answer; closes them afterwards."""
     names, metrics = settings.names, Metrics()
+    signer = UrlSigner(parse_keys(settings.media_url_key.get_secret_value()))
     aws = AwsClients(settings, max_attempts=_ATTEMPTS, read_timeout_seconds=settings.aws_timeout_seconds)
     cache = redis.asyncio.Redis.from_url(
         settings.redis_url,
         socket_timeout=_REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
     )
+    # Never connects again of itself: what was told meanwhile would be missed in silence.
+    live = redis.asyncio.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=_REDIS_LIVE_TIMEOUT_SECONDS,
+        socket_connect_timeout=_REDIS_LIVE_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
     connector = aiohttp.TCPConnector(limit=settings.publish_in_flight + 2)
-    async with aws, aiohttp.ClientSession(connector=connector, auto_decompress=False) as http, cache:
+    async with (
+        aws,
+        aiohttp.ClientSession(connector=connector, auto_decompress=False) as http,
+        cache,
+        live,
+    ):
         dynamodb, s3 = await aws.open("dynamodb"), await aws.open("s3")
         topic = _topic(settings, http)
         tables = Tables(dynamodb, names)
@@ -150,11 +155,20 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         recommender = Recommender(recommendations, trending, exposures)
         sessions = SessionReads(dynamodb, names.of(TABLE_LEDGER))
         catalog = open_catalog(settings.catalog_url.get_secret_value())
+        links = Links(signer, settings.public_url, settings.media_url_expiry_seconds)
+        presigner = _s3_of_clients(settings)
+        files = DerivedFiles(s3, presigner, names.of(BUCKET_DERIVED))
+        manifests = Manifests(files, links, settings.media_url_expiry_seconds)
+        hub = LiveHub(live, settings.name_prefix, _stream_bounds(settings))
+        readiness.at_the_end(hub.stop)
         routers = [
             customer_router(tables, sessions, recommender, authenticator),
             family_router(tables, authenticator),
             content_router(tables, trending, authenticator),
-            media_router(catalog, _s3_of_clients(settings), settings, authenticator),
+            media_router(catalog, presigner, manifests, settings, authenticator),
+            media_files_router(catalog, files, signer, settings.media_url_expiry_seconds),
+            links_router(signer, authenticator),
+            stream_router(hub, links, authenticator, settings.stream_heartbeat_seconds),
             health_router(readiness, metrics),
         ]
         readiness.set(True)
@@ -165,6 +179,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             await exposures.close()
             await publisher.close()
             await rules.close()
+            await hub.close()
             catalog.close()
 
 
@@ -208,7 +223,7 @@ def main() -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
-    except RetryableError as error:
+    except KinstreamError as error:
         log.error("ingest-api cannot start: %s", error)  # noqa: TRY400 - the sentence says it all
         sys.exit(1)
 
@@ -225,6 +240,14 @@ def _bounds(settings: IngestSettings) -> Bounds:
         backlog_bytes=settings.backlog_max_bytes,
         linger_seconds=settings.publish_linger_seconds,
         in_flight=settings.publish_in_flight,
+    )
+
+
+def _stream_bounds(settings: IngestSettings) -> StreamBounds:
+    return StreamBounds(
+        waiting_events=settings.stream_max_waiting_events,
+        listeners_of_customer=settings.stream_max_per_customer,
+        listeners=settings.stream_max,
     )
 
 

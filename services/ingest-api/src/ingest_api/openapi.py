@@ -13,6 +13,10 @@ from kinstream.events import ClientEvent
 
 _REFERENCE = "#/components/schemas/{name}"
 _ERROR = {"application/json": {"schema": {"$ref": _REFERENCE.format(name="ErrorAnswer")}}}
+_KEYS: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
+_SIGNATURE: list[dict[str, list[str]]] = [{"signature": []}]
+_SECURITY = {"/v1/stream": _KEYS + _SIGNATURE, "/v1/media/{media_id}/files/{file_name}": _SIGNATURE}
+"""What opens these, where it is not keys and tokens alone."""
 
 EXAMPLE = {
     "id": "018f6c1e-7a3b-7c64-9d6e-0c2f6d8a4b11",
@@ -71,6 +75,7 @@ def _completed(page: dict[str, Any], sending: dict[str, Any]) -> dict[str, Any]:
             "description": "Authorization: Bearer <key or OIDC token>",
         },
         "basic": {"type": "http", "scheme": "basic", "description": "The key as user name, no password"},
+        "signature": {"type": "apiKey", "in": "query", "name": "signature", "description": "Of a signed URL"},
     }
     known = components.setdefault("schemas", {})
     known |= schemas | {"ErrorAnswer": ErrorAnswer.model_json_schema()}
@@ -85,7 +90,7 @@ def _completed(page: dict[str, Any], sending: dict[str, Any]) -> dict[str, Any]:
     for path, operations in page["paths"].items():
         open_to_all = path in ("/healthz", "/readyz", "/metrics")
         for operation in operations.values():
-            operation["security"] = [] if open_to_all else [{"bearer": []}, {"basic": []}]
+            operation["security"] = [] if open_to_all else _SECURITY.get(path, _KEYS)
             operation["responses"]["default"] = {"description": "An error", "content": _ERROR}
     return page
 

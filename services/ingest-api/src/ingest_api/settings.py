@@ -3,7 +3,7 @@
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from kinstream.catalog.limits import MediaSettings
 
@@ -25,6 +25,17 @@ class IngestSettings(MediaSettings):
     http_port: int = Field(8080, ge=0, le=65_535)
     s3_public_url: OptionalText = None
     """Where clients reach S3, if not where this service does: an emulator in a container."""
+    public_url: OptionalText = None
+    """Where clients reach this API, if not by the address that they call: behind TLS, say."""
+    media_url_key: SecretStr = SecretStr("")
+    """Secret that signed URLs are made with, 32 characters or more; while it is replaced `new,old`."""
+    stream_heartbeat_seconds: float = Field(15.0, gt=0)
+    """A comment so often on a quiet stream, so that nobody in between takes it for dead."""
+    stream_max_waiting_events: int = Field(100, ge=1)
+    """Told and not yet read by a client: beyond it its stream ends."""
+    stream_max_per_customer: int = Field(20, ge=1)
+    stream_max: int = Field(2_000, ge=1)
+    """Open streams of one process."""
     publish_linger_seconds: float = Field(0.003, ge=0, le=1)
     """How long events wait for company before they are sent to SNS."""
     publish_in_flight: int = Field(4, ge=1, le=64)

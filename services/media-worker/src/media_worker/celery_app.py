@@ -4,13 +4,13 @@ Tasks are acknowledged after they are done, never for having failed; state lives
 there is no result backend; the queue's redrive policy counts the deliveries.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from celery import Celery
 from kombu.entity import Queue
 
-from kinstream.resources import QUEUE_MEDIA
 from media_worker import safe_sqs
 from media_worker.settings import MediaWorkerSettings
 
@@ -23,20 +23,23 @@ _HARD_LIMIT_EXTRA_SECONDS = 60
 _SHUTDOWN_RESERVE_SECONDS = 3.0
 
 
-def build_app(settings: MediaWorkerSettings, queue_url: str) -> Celery:
-    """The application, bound to the queue of media tasks. Nothing is connected yet."""
+def build_app(settings: MediaWorkerSettings, queue_urls: Mapping[str, str]) -> Celery:
+    """The application, bound to the queues of media tasks (short name and URL). Nothing is connected yet.
+
+    It can send to all of them; which ones a worker takes from, the worker is told.
+    """
     safe_sqs.install()
     app = Celery("media_worker", broker=_broker_url(settings), set_as_current=False)
-    app.conf.update(_configuration(settings, queue_url))
+    app.conf.update(_configuration(settings, queue_urls))
     return app
 
 
-def _configuration(settings: MediaWorkerSettings, queue_url: str) -> dict[str, Any]:
-    queue = settings.names.of(QUEUE_MEDIA)
+def _configuration(settings: MediaWorkerSettings, queue_urls: Mapping[str, str]) -> dict[str, Any]:
+    names = [settings.names.of(short) for short in queue_urls]
     return {
-        "task_queues": [Queue(queue, routing_key=queue)],  # type: ignore[no-untyped-call]
-        "task_default_queue": queue,
-        "task_default_routing_key": queue,
+        "task_queues": [Queue(name, routing_key=name) for name in names],  # type: ignore[no-untyped-call]
+        "task_default_queue": names[0],
+        "task_default_routing_key": names[0],
         "task_create_missing_queues": False,
         "task_serializer": "json",
         "accept_content": ["json"],
@@ -61,7 +64,9 @@ def _configuration(settings: MediaWorkerSettings, queue_url: str) -> dict[str, A
         "broker_transport_options": {
             "region": settings.aws_region,
             "is_secure": settings.aws_endpoint_url is None or settings.aws_endpoint_url.startswith("https"),
-            "predefined_queues": {queue: {"url": queue_url}},
+            "predefined_queues": {
+                settings.names.of(short): {"url": url} for short, url in queue_urls.items()
+            },
             "visibility_timeout": settings.media_visibility_timeout_seconds,
             "wait_time_seconds": POLL_SECONDS,
             # Between polls that found nothing: while SQS is away they fail at once.

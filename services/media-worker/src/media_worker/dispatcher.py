@@ -10,24 +10,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery, bootsteps
 from kombu.exceptions import KombuError
 
-from kinstream.catalog import Claim, Item, MediaRepository, State
+from kinstream.catalog import MAIN, StepState, Task, WorkRepository
 from kinstream.catalog.keys import parse_original_key
+from kinstream.clock import now_ms
 from kinstream.errors import PermanentError, RetryableError
-from media_worker.celery_app import TASK_NAME
+from kinstream.resources import QUEUE_MEDIA
+from media_worker.announcing import Announcer
 from media_worker.domain.disposition import exhausted_reason
-from media_worker.domain.notifications import Created, created_objects
+from media_worker.domain.notifications import Created, Ordered, requests
+from media_worker.sending import SendTask
 from media_worker.settings import MediaWorkerSettings
 
 log = logging.getLogger(__name__)
-
-SendTask = Callable[[UUID, str, str], None]
-"""(task id, app, media id): returns once the queue has the task."""
 
 _AWAY = (BotoCoreError, ClientError, OSError, KombuError, RetryableError)
 _POLL_SECONDS = 5
@@ -35,6 +35,8 @@ _HOLD_SECONDS = 20
 _LONGEST_PAUSE_SECONDS = 10.0
 _LONGEST_WAIT_SECONDS = 3_600
 """An upload that waited so long for its turn is announced again, in case its task was lost."""
+_ANNOUNCED_BY_ITSELF_MS = 30_000
+"""So long a worker has to announce what it finished before the sweep does."""
 _LOST = "the worker was lost or killed each time"
 
 
@@ -44,16 +46,19 @@ class Dispatcher:
     def __init__(
         self,
         settings: MediaWorkerSettings,
+        *,
         sqs: Any,
         queue_url: str,
-        catalog: MediaRepository,
+        catalog: WorkRepository,
         send_task: SendTask,
+        announcer: Announcer,
     ) -> None:
         self._settings = settings
         self._sqs = sqs
         self._queue_url = queue_url
         self._catalog = catalog
         self._send_task = send_task
+        self._announcer = announcer
         self._sweep_at_seconds = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
@@ -89,70 +94,40 @@ class Dispatcher:
             self._handle(message)
 
     def sweep(self) -> None:
-        """Restart, or fail after too many tries, what was begun and is not worked on any more."""
+        """Restart, or fail after too many tries, what was begun and is not worked on any more; announce what
+        is finished and was not announced."""
         silent_seconds = self._settings.media_visibility_timeout_seconds
-        for item in self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
-            if item.state == State.PROCESSING and item.attempt >= self._settings.media_max_receives:
-                self._give_up(item)
+        for one in self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
+            if one.state == StepState.PROCESSING and one.hold.attempt >= self._settings.media_max_receives:
+                self._catalog.fail(one.hold, exhausted_reason(one.hold.attempt, _LOST), exhausted=True)
+                log.warning("abandoned step given up", extra={"media_id": one.hold.media_id})
             else:
-                self._send_task(uuid4(), item.app, item.media_id)
-                log.warning("abandoned item sent again", extra={"media_id": item.media_id})
+                self._send_task(uuid4(), one.task)
+                log.warning("abandoned step sent again", extra={"media_id": one.hold.media_id})
+        self._announcer.sweep(now_ms() - _ANNOUNCED_BY_ITSELF_MS)
 
     def _handle(self, message: Mapping[str, Any]) -> None:
         try:
-            for created in created_objects(message["Body"]):
-                self._dispatch(created)
+            for wanted in requests(message["Body"]):
+                self._dispatch(wanted)
         except PermanentError as error:
             # Not deleted: the queue's redrive policy puts it where somebody can look at it.
             log.error("notification not understood", extra={"error": str(error)})  # noqa: TRY400 -- no trace needed
             return
         self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
 
-    def _dispatch(self, created: Created) -> None:
-        found = parse_original_key(created.key)
+    def _dispatch(self, wanted: Created | Ordered) -> None:
+        if isinstance(wanted, Ordered):
+            self._send_task(uuid4(), Task(wanted.app, wanted.media_id, wanted.step, QUEUE_MEDIA))
+            return
+        found = parse_original_key(wanted.key)
         if found is None:
             log.warning("object under a key that no upload has")
             return
         app, media_id = found
-        if self._catalog.mark_uploaded(app, media_id, created.size_bytes):
-            self._send_task(created.task_id, app, media_id)
-            log.info("upload dispatched", extra={"media_id": media_id, "bytes": created.size_bytes})
-
-    def _give_up(self, item: Item) -> None:
-        claim = Claim(item.app, item.media_id, item.attempt, item.kind, item.content_type)
-        self._catalog.fail(claim, exhausted_reason(item.attempt, _LOST), exhausted=True)
-        log.warning("abandoned item given up", extra={"media_id": item.media_id})
-
-
-class TaskSender:
-    """Sends media tasks through Celery; the message holds ids and nothing else. For one thread.
-
-    A connection that has failed once is thrown away: kombu would go on with a channel of it that is
-    closed, and fail with it for ever.
-    """
-
-    def __init__(self, app: Celery) -> None:
-        self._app = app
-        self._connection: Any = None
-
-    def __call__(self, task_id: UUID, app_id: str, media_id: str) -> None:
-        """Returns once the queue has the task; whatever it raises, the next call begins anew."""
-        if self._connection is None:
-            self._connection = self._app.connection_for_write()
-        sent = False
-        try:
-            self._app.send_task(
-                TASK_NAME,
-                args=(app_id, media_id),
-                task_id=str(task_id),
-                ignore_result=True,
-                connection=self._connection,
-                retry=False,
-            )
-            sent = True
-        finally:
-            if not sent:
-                self._connection = None
+        if self._catalog.mark_uploaded(app, media_id, wanted.size_bytes):
+            self._send_task(wanted.task_id, Task(app, media_id, MAIN, QUEUE_MEDIA))
+            log.info("upload dispatched", extra={"media_id": media_id, "bytes": wanted.size_bytes})
 
 
 def run_beside_worker(app: Celery, build: Callable[[], Dispatcher]) -> None:

@@ -1,4 +1,4 @@
-"""Holding on to a message and its item while they are worked on: visibility and lease are renewed, and the
+"""Holding on to a message and its step while they are worked on: visibility and lease are renewed, and the
 protection of the task from being scaled in."""
 
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kinstream.catalog import Claim, MediaRepository
+from kinstream.catalog import Hold, WorkRepository
 from kinstream.errors import RetryableError
 from media_worker.protection import TaskProtection
 from media_worker.workspace import Delivery, note_alive
@@ -34,7 +34,7 @@ class Heartbeat:
     def __init__(
         self,
         sqs: Any,
-        catalog: MediaRepository,
+        catalog: WorkRepository,
         protection: TaskProtection,
         hold_seconds: int,
         interval_seconds: float,
@@ -46,7 +46,7 @@ class Heartbeat:
         self._interval_seconds = interval_seconds
 
     @contextmanager
-    def holding(self, delivery: Delivery, claim: Claim, folder: Path) -> Iterator[None]:
+    def holding(self, delivery: Delivery, claim: Hold, folder: Path) -> Iterator[None]:
         """Keep the message invisible and the item claimed as long as the block runs."""
         done = threading.Event()
         beat = threading.Thread(target=self._beat, args=(delivery, claim, folder, done), daemon=True)
@@ -61,7 +61,7 @@ class Heartbeat:
         """Let the message be delivered again after so long."""
         change_visibility(self._sqs, delivery, after_seconds)
 
-    def _beat(self, delivery: Delivery, claim: Claim, folder: Path, done: threading.Event) -> None:
+    def _beat(self, delivery: Delivery, claim: Hold, folder: Path, done: threading.Event) -> None:
         self._protection.renew()
         while not done.wait(self._interval_seconds):
             self._protection.renew()

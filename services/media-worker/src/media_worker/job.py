@@ -1,160 +1,185 @@
-"""Work on one media item, from the uploaded file to its renditions.
+"""Work on one step of a media item, from the uploaded file to its renditions.
 
-Guarantee: any number of deliveries of an item's task, at once or one after another, killed at any
-step, leave one set of renditions. Their keys depend on the item alone and the same file gives the same
-renditions, so a second try writes over the first; the catalog lets only the newest claim finish.
+Guarantee: any number of deliveries of a step's task, at once or one after another, killed at any point,
+leave one set of renditions. Their keys depend on the item alone and the same file gives the same
+renditions, so a second try writes over the first; the catalog lets only the newest claim count.
 """
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from botocore.exceptions import ClientError
-
-from kinstream.catalog import Claim, MediaRepository, Rendition
-from kinstream.catalog.keys import derived_key, original_key
+from kinstream.catalog import Claim, Missing, Rendition, Role, State, WorkRepository
 from kinstream.errors import PermanentError, RetryableError
-from kinstream.resources import BUCKET_DERIVED, BUCKET_UPLOADS
-from media_worker.codecs import images, video
+from kinstream.live import LivePublisher
+from media_worker import making
 from media_worker.domain import policy
-from media_worker.domain.recipes import recording_recipe
+from media_worker.domain.plan import is_small, source_of
+from media_worker.domain.recipes import Facts, Made, Step
+from media_worker.making import Order
+from media_worker.orders import part_order, parts, planned
+from media_worker.rendition import Rendition as Renditions
+from media_worker.sandbox import Sandbox
 from media_worker.settings import MediaWorkerSettings
+from media_worker.storage import Storage, made_of
 
 log = logging.getLogger(__name__)
 
-_FETCHED_PERCENT, _MADE_PERCENT, _STORED_PERCENT = 5, 90, 99
+
+_FETCHED_PERCENT, _MADE_PERCENT = 5, 90
 _LEAST_STEP_PERCENT = 5
-_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A rendition as a file, not stored yet."""
-
-    path: Path
-    name: str
-    kind: str
-    content_type: str
-    width: int | None = None
-    height: int | None = None
-    duration_seconds: float | None = None
-
-
-class MediaJob:
-    """What one child process needs to work on items, one at a time."""
-
-    def __init__(self, settings: MediaWorkerSettings, s3: Any, catalog: MediaRepository) -> None:
-        self._settings = settings
-        self._s3 = s3
-        self._catalog = catalog
-        self._uploads = settings.names.of(BUCKET_UPLOADS)
-        self._derived = settings.names.of(BUCKET_DERIVED)
-
-    def run(self, claim: Claim, folder: Path) -> None:
-        """Make, store and record the renditions; PermanentError with the reason where that is impossible.
-
-        `folder` is empty scratch space, which the caller removes.
-        """
-        report = _Progress(self._catalog, claim)
-        original = folder / "original"
-        self._fetch(claim, original)
-        report.at(_FETCHED_PERCENT)
-        with original.open("rb") as file:
-            found = policy.recognize(file.read(policy.HEAD_BYTES))
-        known = policy.check_format(found, claim.kind)
-        if known.family == "image":
-            made = self._photo(original, known.name, folder)
-        else:
-            made = self._recording(original, known.name, folder, report)
-        report.at(_MADE_PERCENT)
-        renditions = [self._store(claim, one) for one in made]
-        report.at(_STORED_PERCENT)
-        if not self._catalog.finish(claim, renditions):
-            raise ClaimLostError("another worker has taken the item over")
-
-    def _fetch(self, claim: Claim, target: Path) -> None:
-        key = original_key(claim.app, claim.media_id)
-        try:
-            head = self._s3.head_object(Bucket=self._uploads, Key=key)
-            policy.check_bytes(head["ContentLength"], self._settings.media_max_bytes(claim.kind))
-            self._s3.download_file(self._uploads, key, str(target))
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
-                raise PermanentError("the uploaded file is gone: upload it again") from error
-            raise
-
-    def _photo(self, original: Path, format_name: str, folder: Path) -> list[Made]:
-        return [
-            Made(
-                path=made.path,
-                name=made.scale.name,
-                kind="image",
-                content_type="image/jpeg",
-                width=made.scale.width,
-                height=made.scale.height,
-            )
-            for made in images.write_thumbnails(original, format_name, folder, self._settings.limits)
-        ]
-
-    def _recording(self, original: Path, container: str, folder: Path, report: "_Progress") -> list[Made]:
-        limits = self._settings.limits
-        found = video.probe(original, container, limits)
-        recipe = recording_recipe(found)
-        picture = recipe.video
-        target = folder / ("video.mp4" if picture else "audio.m4a")
-        duration_seconds = video.convert(
-            original, found, recipe, target, limits=limits, progress=report.while_making
-        )
-        main = Made(
-            path=target,
-            name="video" if picture else "audio",
-            kind="video" if picture else "audio",
-            content_type="video/mp4" if picture else "audio/mp4",
-            width=picture.width if picture else None,
-            height=picture.height if picture else None,
-            duration_seconds=duration_seconds,
-        )
-        if not recipe.poster:
-            return [main]
-        scale, poster = recipe.poster, folder / "poster.jpg"
-        video.write_poster(original, found, scale, poster, limits)
-        return [main, Made(poster, scale.name, "image", "image/jpeg", scale.width, scale.height)]
-
-    def _store(self, claim: Claim, made: Made) -> Rendition:
-        key = derived_key(claim.app, claim.media_id, made.path.name)
-        self._s3.upload_file(
-            str(made.path),
-            self._derived,
-            key,
-            ExtraArgs={"ContentType": made.content_type, "CacheControl": "private, max-age=86400"},
-        )
-        return Rendition(
-            name=made.name,
-            kind=made.kind,
-            object_key=key,
-            content_type=made.content_type,
-            size_bytes=made.path.stat().st_size,
-            width=made.width,
-            height=made.height,
-            duration_seconds=made.duration_seconds,
-        )
+_VARIANT_SOURCES = ("poster", "image-1280")
+"""What a variant is made of where the original is no photo, or is not kept."""
 
 
 class ClaimLostError(RetryableError):
-    """Another worker has the item now: nothing more to do, nothing to record."""
+    """Another worker has the step now: nothing more to do, nothing to record."""
+
+
+class MediaJob:
+    """What one child process needs to work on steps, one at a time."""
+
+    def __init__(
+        self,
+        settings: MediaWorkerSettings,
+        *,
+        storage: Storage,
+        catalog: WorkRepository,
+        sandbox: Sandbox,
+        renditions: Mapping[str, Renditions],
+        live: LivePublisher,
+    ) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._catalog = catalog
+        self._sandbox = sandbox
+        self._renditions = renditions
+        self._live = live
+
+    def run(self, claim: Claim, folder: Path) -> None:
+        """Carry the step out and record it; PermanentError with the reason where that is impossible.
+
+        `folder` is empty scratch space, which the caller removes.
+        """
+        report = _Progress(self._catalog, claim, self._live)
+        match claim.role:
+            case Role.MAIN:
+                self._main(claim, folder, report)
+            case Role.PART:
+                self._part(claim, folder, report)
+            case Role.VARIANT:
+                self._variant(claim, folder, report)
+            case Role.FINALIZE:
+                self._finalize(claim)
+
+    def _main(self, claim: Claim, folder: Path, report: "_Progress") -> None:
+        source = self._fetch_original(claim, folder)
+        facts = self._sandbox.run(making.inspect, source, claim.kind, self._settings.limits, folder=folder)
+        report.at(_FETCHED_PERCENT)
+        steps = planned(self._renditions, facts, self._settings.options)
+        bound_seconds = self._settings.media_small_cost_seconds
+        if not is_small(steps, bound_seconds):
+            _held(self._catalog.plan(claim, source_of(facts), parts(facts, steps, bound_seconds)))
+            return
+        made, missing = self._make(facts, steps, source, folder, report)
+        stored = self._store(claim, made, folder, report)
+        _held(self._catalog.complete(claim, stored, missing=missing, facts=source_of(facts)))
+
+    def _part(self, claim: Claim, folder: Path, report: "_Progress") -> None:
+        order = part_order(claim.order)
+        source = self._fetch_original(claim, folder)
+        report.at(_FETCHED_PERCENT)
+        made, _ = self._make(order.facts, [order.step], source, folder, report)
+        _held(self._catalog.complete(claim, self._store(claim, made, folder, report)))
+
+    def _variant(self, claim: Claim, folder: Path, report: "_Progress") -> None:
+        source = self._variant_source(claim, folder)
+        facts = self._sandbox.run(making.inspect, source, "image", self._settings.limits, folder=folder)
+        step = Step(claim.step, "variant", 1.0, arguments=claim.order)
+        made, _ = self._make(facts, [step], source, folder, report)
+        _held(self._catalog.complete(claim, self._store(claim, made, folder, report)))
+
+    def _finalize(self, claim: Claim) -> None:
+        made = [made_of(rendition) for rendition in self._catalog.made_so_far(claim)]
+        assembled = [one for rendition in self._renditions.values() for one in rendition.assemble(made)]
+        stored = [self._storage.store_text(claim, one, content) for one, content in assembled]
+        _held(self._catalog.finish(claim, stored))
+        if not self._settings.media_keep_originals:
+            self._storage.delete_original(claim)
+
+    def _fetch_original(self, claim: Claim, folder: Path) -> Path:
+        size_bytes = self._storage.size_of_original(claim)
+        policy.check_bytes(size_bytes, self._settings.media_max_bytes(claim.kind))
+        source = folder / "original"
+        self._storage.fetch_original(claim, source)
+        return source
+
+    def _variant_source(self, claim: Claim, folder: Path) -> Path:
+        if claim.kind == "image" and self._settings.media_keep_originals:
+            return self._fetch_original(claim, folder)
+        by_name = {made.name: made for made in self._catalog.made_so_far(claim)}
+        made = next((by_name[name] for name in _VARIANT_SOURCES if name in by_name), None)
+        if made is None:
+            raise PermanentError("this item has no picture")
+        source = folder / "original"
+        self._storage.fetch(made, source)
+        return source
+
+    def _make(
+        self, facts: Facts, steps: list[Step], source: Path, folder: Path, report: "_Progress"
+    ) -> tuple[list[Made], list[Missing]]:
+        """What was made, and which extras could not be."""
+        try:
+            return self._make_at_once(facts, steps, source, folder, report), []
+        except PermanentError:
+            if len(steps) == 1:
+                raise
+        # One of them failed, or took the decoder down with it: each by itself shows which.
+        made: list[Made] = []
+        missing: list[Missing] = []
+        for step in steps:
+            try:
+                made += self._make_at_once(facts, [step], source, folder, report)
+            except PermanentError as error:
+                if step.essential:
+                    raise
+                missing.append(Missing(step.name, str(error)))
+        return made, missing
+
+    def _make_at_once(
+        self, facts: Facts, steps: list[Step], source: Path, folder: Path, report: "_Progress"
+    ) -> list[Made]:
+        order = Order(facts, steps, self._settings.limits, self._settings.options)
+        return self._sandbox.run(
+            making.make, source, folder, order, progress=report.while_making, folder=folder
+        )
+
+    def _store(
+        self, claim: Claim, made: Sequence[Made], folder: Path, report: "_Progress"
+    ) -> list[Rendition]:
+        report.at(_MADE_PERCENT)
+        return [self._storage.store(claim, one, folder) for one in made]
+
+
+def _held(is_held: bool) -> None:
+    if not is_held:
+        raise ClaimLostError("another worker has taken the step over")
 
 
 class _Progress:
     """Tells the catalog how far the work is, in steps worth a write, and stops it once the claim is lost."""
 
     def __init__(
-        self, catalog: MediaRepository, claim: Claim, clock: Callable[[], float] = time.monotonic
+        self,
+        catalog: WorkRepository,
+        claim: Claim,
+        live: LivePublisher,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
         self._claim = claim
+        self._live = live
         self._clock = clock
         self._told_percent = 0
         self._told_at_seconds = clock()
@@ -162,8 +187,12 @@ class _Progress:
     def at(self, percent: int) -> None:
         self._told_percent = percent
         self._told_at_seconds = self._clock()
-        if not self._catalog.report_progress(self._claim, percent):
-            raise ClaimLostError("another worker has taken the item over")
+        claim = self._claim
+        of_item = self._catalog.report_progress(claim, percent)
+        _held(of_item is not None)
+        if claim.role != Role.VARIANT:
+            body = {"media_id": claim.media_id, "state": State.PROCESSING, "progress": of_item}
+            self._live.publish(claim.app, claim.customer_id, "media.progress", body)
 
     def while_making(self, fraction: float) -> None:
         percent = _FETCHED_PERCENT + round((_MADE_PERCENT - _FETCHED_PERCENT) * fraction)

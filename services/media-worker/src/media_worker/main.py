@@ -5,22 +5,37 @@ import os
 import socket
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream.aws import blocking_client
-from kinstream.catalog import open_catalog
+from kinstream.catalog import WorkRepository, open_work
 from kinstream.errors import RetryableError
+from kinstream.live import LivePublisher, open_publisher
 from kinstream.readiness import ReadyFile
-from kinstream.resources import QUEUE_MEDIA, QUEUE_UPLOADS
+from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE, QUEUE_UPLOADS, TOPIC_MEDIA
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
 from media_worker.settings import MediaWorkerSettings
 
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from media_worker.announcing import Announcer
+    from media_worker.dispatcher import Dispatcher
+    from media_worker.rendition import Rendition
+    from media_worker.sending import SendTask
+    from media_worker.tasks import MediaProcess
+
 log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 2.0
+_S3_ATTEMPTS = 8
+"""With their pauses about half a minute: a short absence costs no delivery."""
+_TASK_QUEUES = (QUEUE_MEDIA, QUEUE_MEDIA_LARGE)
 _TALKATIVE = ("celery.worker.strategy", "celery.app.trace")
 
 
@@ -40,22 +55,22 @@ def main() -> None:
     except (BotoCoreError, ClientError, RetryableError, OSError) as error:
         log.error("not started: %s", error)  # noqa: TRY400 -- one sentence for the person who starts it
         sys.exit(1)
-    sys.exit(_run(settings, *urls))
+    sys.exit(_run(settings, urls))
 
 
-def _wait_for_dependencies(settings: MediaWorkerSettings) -> tuple[str, str]:
-    """(URL of the uploads queue, URL of the media queue), once they and the catalog answer."""
+def _wait_for_dependencies(settings: MediaWorkerSettings) -> dict[str, str]:
+    """URLs of the queues by their short names, once they and the catalog answer."""
     sqs = blocking_client("sqs", settings, max_attempts=1)
-    catalog = open_catalog(settings.catalog_url.get_secret_value())
+    catalog = open_work(settings.catalog_url.get_secret_value())
     deadline = time.monotonic() + settings.startup_wait_seconds
     pause = 0.1
     try:
         while True:
             try:
-                uploads, media = (
-                    sqs.get_queue_url(QueueName=settings.names.of(name))["QueueUrl"]
-                    for name in (QUEUE_UPLOADS, QUEUE_MEDIA)
-                )
+                urls = {
+                    name: sqs.get_queue_url(QueueName=settings.names.of(name))["QueueUrl"]
+                    for name in (QUEUE_UPLOADS, *_TASK_QUEUES)
+                }
                 catalog.check()
             except (BotoCoreError, ClientError, RetryableError, OSError):
                 if time.monotonic() > deadline:
@@ -63,35 +78,100 @@ def _wait_for_dependencies(settings: MediaWorkerSettings) -> tuple[str, str]:
                 time.sleep(pause)
                 pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
             else:
-                return uploads, media
+                return urls
     finally:
         catalog.close()
         sqs.close()
 
 
-def _run(settings: MediaWorkerSettings, uploads_url: str, media_url: str) -> int:
+def _run(settings: MediaWorkerSettings, urls: dict[str, str]) -> int:
     # Not before REMAP_SIGTERM is set.
-    from celery import signals
-
     from media_worker import tasks
     from media_worker.celery_app import build_app
-    from media_worker.dispatcher import Dispatcher, TaskSender, run_beside_worker
+    from media_worker.dispatcher import run_beside_worker
+    from media_worker.rendition import discover
 
     sqs = blocking_client("sqs", settings)
     tasks.clean_up(settings, sqs)
-    app = build_app(settings, media_url)
-    tasks.register(app, settings)
+    app = build_app(settings, {name: urls[name] for name in _TASK_QUEUES})
+    # Loaded before the fork, so that the children share the codecs' memory.
+    tasks.register(app, partial(_open_process, settings, app, discover()))
+    run_beside_worker(app, partial(_open_dispatcher, settings, app, urls[QUEUE_UPLOADS]))
+    try:
+        return _serve(app, settings)
+    finally:
+        tasks.clean_up(settings, sqs)
 
-    def build_dispatcher() -> Dispatcher:
-        return Dispatcher(
-            settings,
-            sqs,
-            uploads_url,
-            open_catalog(settings.catalog_url.get_secret_value()),
-            TaskSender(app),
-        )
 
-    run_beside_worker(app, build_dispatcher)
+def _open_process(
+    settings: MediaWorkerSettings, app: "Celery", renditions: Mapping[str, "Rendition"]
+) -> "MediaProcess":
+    """What a child process works with, after its fork."""
+    from media_worker.heartbeat import Heartbeat
+    from media_worker.job import MediaJob
+    from media_worker.protection import TaskProtection
+    from media_worker.sandbox import Sandbox
+    from media_worker.storage import Storage
+    from media_worker.tasks import MediaProcess
+    from media_worker.workspace import sweep
+
+    hold_seconds = settings.media_visibility_timeout_seconds
+    # Celery's main process gives back for a child that was killed: here only its files go.
+    sweep(settings.media_work_dir, hold_seconds)
+    catalog = open_work(settings.catalog_url.get_secret_value())
+    heartbeat = Heartbeat(
+        blocking_client("sqs", settings),
+        catalog,
+        TaskProtection(settings.ecs_agent_uri, hold_seconds),
+        hold_seconds,
+        settings.heartbeat_seconds,
+    )
+    live = open_publisher(settings)
+    job = MediaJob(
+        settings,
+        storage=Storage(blocking_client("s3", settings, max_attempts=_S3_ATTEMPTS), settings.names),
+        catalog=catalog,
+        sandbox=Sandbox(settings.sandbox_limits),
+        renditions=renditions,
+        live=live,
+    )
+    announcer, send_task = _outward(settings, app, catalog, live)
+    return MediaProcess(
+        settings, catalog=catalog, heartbeat=heartbeat, job=job, announcer=announcer, send_task=send_task
+    )
+
+
+def _open_dispatcher(settings: MediaWorkerSettings, app: "Celery", uploads_url: str) -> "Dispatcher":
+    """The dispatcher of the main process."""
+    from media_worker.dispatcher import Dispatcher
+
+    catalog = open_work(settings.catalog_url.get_secret_value())
+    announcer, send_task = _outward(settings, app, catalog, open_publisher(settings))
+    return Dispatcher(
+        settings,
+        sqs=blocking_client("sqs", settings),
+        queue_url=uploads_url,
+        catalog=catalog,
+        send_task=send_task,
+        announcer=announcer,
+    )
+
+
+def _outward(
+    settings: MediaWorkerSettings, app: "Celery", catalog: WorkRepository, live: LivePublisher
+) -> tuple["Announcer", "SendTask"]:
+    from media_worker.announcing import Announcer
+    from media_worker.sending import TaskSender
+
+    topic_arn = settings.names.topic_arn(TOPIC_MEDIA)
+    announcer = Announcer(blocking_client("sns", settings), topic_arn, catalog, live)
+    return announcer, TaskSender(app, settings.names)
+
+
+def _serve(app: "Celery", settings: MediaWorkerSettings) -> int:
+    """Run Celery's worker to its end; the exit code."""
+    from celery import signals
+
     ready = ReadyFile(settings.ready_file)
 
     def keep_logging(**_: Any) -> None:
@@ -112,6 +192,7 @@ def _run(settings: MediaWorkerSettings, uploads_url: str, media_url: str) -> int
     signals.worker_shutting_down.connect(mark_stopping)
     worker = app.Worker(
         hostname=f"media-worker@{socket.gethostname()}",
+        queues=[settings.names.of(short) for short in settings.task_queues],
         quiet=True,
         without_mingle=True,
         without_gossip=True,
@@ -121,6 +202,5 @@ def _run(settings: MediaWorkerSettings, uploads_url: str, media_url: str) -> int
         worker.start()
     finally:
         ready.clear()
-        tasks.clean_up(settings, sqs)
     # A shutdown that was asked for is no failure, even where work went back to the queue.
     return 0 if stopping else 1

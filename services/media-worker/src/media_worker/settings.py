@@ -2,10 +2,14 @@
 
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from kinstream.catalog.limits import MediaSettings
+from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE
+from media_worker.domain.containment import SandboxLimits
+from media_worker.domain.options import Options
 from media_worker.domain.policy import Limits
 
 
@@ -22,6 +26,12 @@ class MediaWorkerSettings(MediaSettings):
     """For how long a message and its item are held before they count as lost; renewed while work goes on."""
     media_max_receives: int = Field(5, ge=1)
     """How often a file is tried. The queue's redrive policy has to say the same."""
+    media_queues: Literal["all", "media", "media-large"] = "all"
+    """Which queues to take from. Workers for each alone keep quick files from standing behind slow ones."""
+    media_small_cost_seconds: float = Field(20.0, gt=0)
+    """A file that costs less computing than about this is worked on in one go; else each step is a task."""
+    media_keep_originals: bool = True
+    """Whether an upload stays in its bucket once its renditions are made, as long as the bucket keeps it."""
     media_sweep_interval_seconds: float = Field(60.0, gt=0)
     """How often items are looked for that nobody works on any more."""
     media_max_video_pixels: int = Field(4_096 * 2_304, gt=0)
@@ -38,6 +48,21 @@ class MediaWorkerSettings(MediaSettings):
     def heartbeat_seconds(self) -> float:
         """How often a holder renews: four times before its hold could run out."""
         return self.media_visibility_timeout_seconds / 4
+
+    @property
+    def task_queues(self) -> tuple[str, ...]:
+        """Short names of the queues to take from."""
+        return (QUEUE_MEDIA, QUEUE_MEDIA_LARGE) if self.media_queues == "all" else (self.media_queues,)
+
+    @property
+    def options(self) -> Options:
+        """Choices about renditions."""
+        return Options()
+
+    @property
+    def sandbox_limits(self) -> SandboxLimits:
+        """Bounds on the process that decodes."""
+        return SandboxLimits(wall_seconds=float(self.media_task_limit_seconds))
 
     @property
     def limits(self) -> Limits:

@@ -1,16 +1,17 @@
 """Follows one run from state to state, under its lease."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream.errors import PermanentError, RetryableError
-from kinstream.resources import TOPIC_OPERATIONS
+from recommender_trigger.alerts import Operations
 from recommender_trigger.customers import Customers
+from recommender_trigger.domain.attempts import failed
+from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import Run, State
 from recommender_trigger.launchers.base import Launcher, Progress
 from recommender_trigger.publish import Publisher
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _RENEWALS_A_LEASE = 3
 _MAX_PAUSE_SECONDS = 30.0
+_SWITCHED_OFF = "training is switched off (KINSTREAM_TRAINING_ENABLED)"
 
 
 class Follower:
@@ -34,7 +36,7 @@ class Follower:
         launcher: Launcher,
         publisher: Publisher,
         customers: Customers,
-        sns: Any,
+        operations: Operations,
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
@@ -42,12 +44,20 @@ class Follower:
         self._launcher = launcher
         self._publisher = publisher
         self._customers = customers
-        self._sns = sns
+        self._operations = operations
         self._now_ms = now_ms
+        self._changed: dict[str, asyncio.Event] = {}
+        self._told: set[str] = set()
 
     def lease_until_ms(self) -> int:
         """The end of a lease that is taken or renewed now."""
         return self._now_ms() + int(self._settings.training_lease_seconds * 1000)
+
+    def look_now(self, handle: str) -> None:
+        """Something about what is launched under this handle has changed: do not wait for the next look."""
+        changed = self._changed.get(handle)
+        if changed:
+            changed.set()
 
     async def follow(self, run: Run) -> None:
         """To the run's end, or until the lease is lost or this trigger stops."""
@@ -77,23 +87,28 @@ class Follower:
                     await self._store.save(after)
                 run, failures = after, 0
             except PermanentError as error:
-                run = run.advanced(State.FAILED, reason=str(error), ended_at_ms=self._now_ms())
+                cause = Cause.REFUSED if run.state is State.LAUNCHING else Cause.JOB
+                run = self._failed(run, cause, str(error))
                 await self._store.save(run)
             except (BotoCoreError, ClientError, OSError, RetryableError) as error:
                 failures += 1
                 log.warning(
                     "step failed, trying again", extra={"run_id": run.run_id, "error": str(error)[:200]}
                 )
-                await asyncio.sleep(min(_MAX_PAUSE_SECONDS, 0.2 * 2**failures))
+                await asyncio.sleep(min(_MAX_PAUSE_SECONDS, 0.1 * 2**failures))
 
     async def _step(self, run: Run) -> Run:
+        if run.state is not State.PUBLISHING and run.launcher != self._launcher.name:
+            return self._failed(run, Cause.JOB, f"the trigger does not launch by {run.launcher} any more")
         match run.state:
             case State.LAUNCHING:
-                # What was launched just before a trigger died is found again, not launched twice.
-                handle = await self._launcher.find(run) or await self._launcher.launch(run)
-                return run.advanced(State.RUNNING, handle=handle)
+                return await self._launch(run)
             case State.RUNNING:
-                return await self._look(run)
+                changed = self._changed.setdefault(run.handle or "", asyncio.Event())
+                try:
+                    return await self._look(run, changed)
+                finally:
+                    self._changed.pop(run.handle or "")
             case State.PUBLISHING:
                 outcome = await self._publisher.publish(run, self._now_ms())
                 await self._customers.served(run)
@@ -101,23 +116,57 @@ class Follower:
                     State.DONE,
                     published=outcome.published,
                     reason=outcome.reason,
+                    cause=None,
                     ended_at_ms=self._now_ms(),
                 )
         raise AssertionError(f"no step follows {run.state}")
 
-    async def _look(self, run: Run) -> Run:
+    async def _launch(self, run: Run) -> Run:
+        # What was launched just before a trigger died is found again, not launched twice.
+        handle = await self._launcher.find(run)
+        if handle is None and (stop := self._must_stop(run)):
+            return self._failed(run, *stop)
+        return run.advanced(State.RUNNING, handle=handle or await self._launcher.launch(run))
+
+    async def _look(self, run: Run, changed: asyncio.Event) -> Run:
         status = await self._launcher.status(run)
         match status.progress:
             case Progress.SUCCEEDED:
                 return run.advanced(State.PUBLISHING)
             case Progress.FAILED:
-                raise PermanentError(status.reason)
+                return self._failed(run, status.cause, status.reason, status.log_uri, status.place)
+        if stop := self._must_stop(run):
+            await self._launcher.terminate(run)
+            return self._failed(run, *stop)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), self._settings.training_poll_seconds)
+        return run
+
+    def _must_stop(self, run: Run) -> tuple[Cause, str] | None:
+        """Why a run may not go on, if anything."""
+        if not self._settings.training_enabled:
+            return Cause.SWITCHED_OFF, _SWITCHED_OFF
         limit_seconds = self._settings.training_max_run_seconds
         if self._now_ms() - run.launched_at_ms > limit_seconds * 1000:
-            await self._launcher.terminate(run)
-            raise PermanentError(f"the run took longer than {limit_seconds:.0f} s and was ended")
-        await asyncio.sleep(self._settings.training_poll_seconds)
-        return run
+            return Cause.DEADLINE, f"the run took longer than {limit_seconds:.0f} s and was ended"
+        return None
+
+    def _failed(
+        self, run: Run, cause: Cause, reason: str, log_uri: str | None = None, place: str | None = None
+    ) -> Run:
+        after = failed(
+            run,
+            cause,
+            reason,
+            self._now_ms(),
+            max_attempts=self._settings.training_max_attempts,
+            log_uri=log_uri,
+            place=place,
+        )
+        if not after.state.is_end:
+            told = {"run_id": run.run_id, "attempt": run.attempt, "reason": reason}
+            log.warning("attempt failed, asking for other machines", extra=told)
+        return after
 
     async def _finish(self, run: Run) -> None:
         """Tell people of a failure, then give the lock back: until both are done, the run is not over."""
@@ -128,16 +177,18 @@ class Follower:
             "reason": run.reason,
         }
         if run.state is State.FAILED:
-            log.error("run failed", extra=told)
-            await self._launcher.terminate(run)
-            await self._sns.publish(
-                TopicArn=self._settings.names.topic_arn(TOPIC_OPERATIONS),
-                Subject="Kinstream: a training run failed",
-                Message=json.dumps({"kind": "training.failed", **told}),
-            )
+            # People first: what cannot be ended is what they must hear of.
+            if run.run_id not in self._told:
+                log.error("run failed", extra=told)
+                more = {"cause": run.cause, "log": run.log_uri, "attempts": run.attempt, "handle": run.handle}
+                await self._operations.tell("a training run failed", "training.failed", **told, **more)
+                self._told.add(run.run_id)
+            if run.launcher == self._launcher.name:
+                await self._launcher.terminate(run)
         else:
             log.info("run done", extra=told)
         await self._store.release(run)
+        self._told.discard(run.run_id)
 
     async def _keep_lease(self, run: Run) -> None:
         """Renew until the lease is lost; returning means that it is."""

@@ -13,18 +13,22 @@ from typing import Any
 from kinstream.aws import AwsClients
 from kinstream.clock import now_ms
 from kinstream.readiness import ReadyFile
-from kinstream.resources import TABLE_RECOMMENDATIONS
+from kinstream.resources import QUEUE_EMR_EVENTS, TABLE_RECOMMENDATIONS
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
+from recommender_trigger.alerts import Operations
 from recommender_trigger.customers import Customers
+from recommender_trigger.emr_events import EmrEvents
 from recommender_trigger.follower import Follower
 from recommender_trigger.launchers.base import Launcher
 from recommender_trigger.launchers.emr import EmrLauncher
+from recommender_trigger.launchers.emr_serverless import EmrServerlessLauncher
 from recommender_trigger.launchers.local import LocalLauncher
 from recommender_trigger.publish import Publisher
 from recommender_trigger.run_store import RunStore
 from recommender_trigger.scheduler import Scheduler
 from recommender_trigger.settings import TriggerSettings
+from recommender_trigger.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +49,14 @@ def build(
     customers = Customers(dynamodb, s3, names, settings.due_threshold_events)
     machines = 2 + settings.emr_task_instances if launcher.name == "emr" else 0
     publisher = Publisher(dynamodb, s3, names, store, machines)
+    operations = Operations(sns, names)
     follower = Follower(
         settings=settings,
         store=store,
         launcher=launcher,
         publisher=publisher,
         customers=customers,
-        sns=sns,
+        operations=operations,
         now_ms=clock,
     )
     return Scheduler(
@@ -60,9 +65,21 @@ def build(
         store=store,
         launcher=launcher,
         follower=follower,
+        sweeper=Sweeper(launcher=launcher, store=store, customers=customers, operations=operations),
         s3=s3,
         now_ms=clock,
     )
+
+
+async def open_launcher(settings: TriggerSettings, once: AwsClients, s3: Any) -> Launcher:
+    """The launcher that is set. `once` makes clients that try a call once."""
+    match settings.launcher:
+        case "emr":
+            return EmrLauncher(await once.open("emr"), s3, settings)
+        case "emr-serverless":
+            return EmrServerlessLauncher(await once.open("emr-serverless"), s3, settings)
+        case "local":
+            return LocalLauncher(s3, settings)
 
 
 async def run(settings: TriggerSettings) -> None:
@@ -76,13 +93,16 @@ async def run(settings: TriggerSettings) -> None:
     async with AsyncExitStack() as stack:
         aws = await stack.enter_async_context(AwsClients(settings))
         clients = {name: await aws.open(name) for name in ("dynamodb", "s3", "sns")}
-        launcher: Launcher = LocalLauncher(clients["s3"], settings)
-        if settings.launcher == "emr":
-            # One attempt: RunJobFlow knows no token, and the follower looks for a cluster before another.
-            once = await stack.enter_async_context(AwsClients(settings, max_attempts=1))
-            launcher = EmrLauncher(await once.open("emr"), clients["s3"], settings)
+        # One attempt: RunJobFlow knows no token, and the follower looks for a cluster before another.
+        once = await stack.enter_async_context(AwsClients(settings, max_attempts=1))
+        launcher = await open_launcher(settings, once, clients["s3"])
         scheduler = build(settings, **clients, launcher=launcher)
         log.info("watching who is due", extra={"launcher": launcher.name})
+        if launcher.name != LocalLauncher.name:
+            queue_name = settings.names.of(QUEUE_EMR_EVENTS)
+            events = EmrEvents(await aws.open("sqs"), queue_name, scheduler.look_now)
+            listening = asyncio.create_task(events.listen())
+            stack.callback(listening.cancel)
         work = asyncio.create_task(scheduler.run(stop, ready.mark))
         await asyncio.wait({work, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
         with suppress(TimeoutError):

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from kinstream import keys
 from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.errors import KinstreamError
+from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import Run, State
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
@@ -51,25 +52,41 @@ class RunStore:
         item = await self._get(keys.training_run(app, run_id))
         return _run(item) if item else None
 
-    async def recent(self, app: str) -> list[Run]:
-        """The newest runs, newest first."""
+    async def recent(self, app: str, limit: int = RECENT_RUNS) -> list[Run]:
+        """The newest runs, newest first; at most `limit`, which is at most some hundreds."""
         answer = await self._dynamodb.query(
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues=to_item({":pk": keys.training_run(app, "")[0]}),
             ScanIndexForward=False,
-            Limit=RECENT_RUNS,
+            Limit=limit,
             ConsistentRead=True,
         )
         return [_run(from_item(item)) for item in answer["Items"]]
 
-    async def begin(self, run: Run, lease_until_ms: int) -> bool:
-        """Write the run and take the free lock, both or neither. False where somebody was faster."""
+    async def request(self, app: str, now_ms: int) -> None:
+        """Ask for a run as soon as none is under way, whoever is due. Asking again changes nothing more."""
+        put = self._put(keys.training_request(app), {"requested_at_ms": now_ms})["Put"]
+        await self._dynamodb.put_item(**put)
+
+    async def requested_at_ms(self, app: str) -> int | None:
+        """When a run was asked for that has not begun yet; None where nobody has."""
+        item = await self._get(keys.training_request(app))
+        return item["requested_at_ms"] if item else None
+
+    async def begin(self, run: Run, lease_until_ms: int, requested_at_ms: int | None = None) -> bool:
+        """Write the run, take the free lock and the request that it answers, all or nothing.
+
+        False where somebody was faster. A request that is made again meanwhile stays.
+        """
         lock = {"run_id": run.run_id, "owner": self.owner, "lease_until_ms": lease_until_ms}
-        return await self._transact(
+        parts = [
             self._put(keys.training_lock(run.app), lock, "attribute_not_exists(pk)"),
             self._put(keys.training_run(run.app, run.run_id), asdict(run), "attribute_not_exists(pk)"),
-        )
+        ]
+        if requested_at_ms is not None:
+            parts.append(self._take(keys.training_request(run.app), requested_at_ms))
+        return await self._transact(*parts)
 
     async def take_over(self, app: str, seen: Lock, lease_until_ms: int) -> bool:
         """Become the owner of a run whose lease is over. False where somebody was faster."""
@@ -149,6 +166,14 @@ class RunStore:
         put = {"TableName": self._table, "Item": to_item({"pk": key[0], "sk": key[1], **values})}
         return {"Put": put | ({"ConditionExpression": condition} if condition else {})}
 
+    def _take(self, key: keys.Key, requested_at_ms: int) -> dict[str, Any]:
+        delete = {"TableName": self._table, "Key": to_key(key)}
+        condition = {
+            "ConditionExpression": "requested_at_ms = :seen",
+            "ExpressionAttributeValues": to_item({":seen": requested_at_ms}),
+        }
+        return {"Delete": delete | condition}
+
     @staticmethod
     def _mine(run_id: str, owner: str) -> dict[str, Any]:
         return {
@@ -168,4 +193,12 @@ def is_refused(error: ClientError) -> bool:
 
 def _run(item: dict[str, Any]) -> Run:
     fields = {name: value for name, value in item.items() if name in Run.__dataclass_fields__}
-    return Run(**(fields | {"state": State(item["state"])}))
+    cause = item.get("cause")
+    return Run(
+        **fields
+        | {
+            "state": State(item["state"]),
+            "avoid": tuple(item.get("avoid", ())),
+            "cause": Cause(cause) if cause else None,
+        }
+    )

@@ -22,6 +22,7 @@ from recommender_trigger.follower import Follower
 from recommender_trigger.launchers.base import Launcher
 from recommender_trigger.run_store import Lock, RunStore
 from recommender_trigger.settings import TriggerSettings
+from recommender_trigger.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Scheduler:
         store: RunStore,
         launcher: Launcher,
         follower: Follower,
+        sweeper: Sweeper,
         s3: Any,
         now_ms: Callable[[], int],
     ) -> None:
@@ -56,11 +58,13 @@ class Scheduler:
         self._store = store
         self._launcher = launcher
         self._follower = follower
+        self._sweeper = sweeper
         self._s3 = s3
         self._now_ms = now_ms
         self._following: dict[str, _Followed] = {}
         self._census: dict[str, ArchiveCensus] = {}
         self._said: dict[str, str] = {}
+        self._swept_at_ms: int | None = None
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Tick until told to stop; `ready` is called after the first tick that went through."""
@@ -76,7 +80,7 @@ class Scheduler:
             await self.close()
 
     async def tick(self) -> None:
-        """Look at every app once: carry on what was left behind, launch what is due."""
+        """Look at every app once: carry on what was left behind, launch what is due, end orphans."""
         self._forget_ended()
         due = await self._customers.due()
         for app in await self._customers.apps():
@@ -88,6 +92,11 @@ class Scheduler:
                     log.warning("app not looked at, trying again", extra=extra)
                 except Exception:  # one app must not keep the others from theirs
                     log.exception("app not looked at", extra={"app": app})
+        await self._sweep_at_times()
+
+    def look_now(self, handle: str) -> None:
+        """What was launched under this handle has changed."""
+        self._follower.look_now(handle)
 
     async def idle(self) -> None:
         """Wait until no run is being followed."""
@@ -112,22 +121,35 @@ class Scheduler:
             await self._carry_on(app, lock)
             return
         waiting = due.get(app, [])
+        requested_at_ms = await self._store.requested_at_ms(app)
         situation = Situation(
             [customer.due_at_ms for customer in waiting],
             lock.lease_until_ms if lock else None,
+            is_requested=requested_at_ms is not None,
         )
+        decision = await self._decided(app, situation)
+        if decision is Decision.LAUNCH:
+            settled = [one for one in waiting if is_settled(one.due_at_ms, self._policy, now_ms)]
+            await self._launch(app, settled, requested_at_ms)
+        elif decision and (waiting or requested_at_ms):
+            self._say(app, decision.value)
+
+    async def _decided(self, app: str, situation: Situation) -> Decision | None:
+        """What to do, finding out only as much as it takes; None where nothing can be launched now."""
+        now_ms = self._now_ms()
         decision = decide(situation, self._policy, now_ms)
         if decision is Decision.COUNT_ARCHIVE:
             situation = replace(situation, history=history_of(await self._store.recent(app)))
             decision = decide(situation, self._policy, now_ms)
-        if decision is Decision.COUNT_ARCHIVE and await self._can_launch():
+        if decision not in (Decision.COUNT_ARCHIVE, Decision.LAUNCH):
+            return decision
+        if not await self._can_launch():
+            return None
+        if decision is Decision.COUNT_ARCHIVE:
             census = self._census.setdefault(app, self._new_census(app))
             situation = replace(situation, archive=await census.count(self._policy))
             decision = decide(situation, self._policy, now_ms)
-        if decision is Decision.LAUNCH:
-            await self._launch(app, [c for c in waiting if is_settled(c.due_at_ms, self._policy, now_ms)])
-        elif waiting and decision is not Decision.COUNT_ARCHIVE:
-            self._say(app, decision.value)
+        return decision
 
     async def _can_launch(self) -> bool:
         if len(self._following) >= self._settings.training_max_parallel_runs:
@@ -137,7 +159,7 @@ class Scheduler:
             self._say("", missing, logging.WARNING)
         return missing is None
 
-    async def _launch(self, app: str, due: list[DueCustomer]) -> None:
+    async def _launch(self, app: str, due: list[DueCustomer], requested_at_ms: int | None) -> None:
         now_ms = self._now_ms()
         run = Run(
             app,
@@ -148,7 +170,7 @@ class Scheduler:
             customers_due=len(due),
         )
         await self._customers.remember(run, due)
-        if await self._store.begin(run, self._follower.lease_until_ms()):
+        if await self._store.begin(run, self._follower.lease_until_ms(), requested_at_ms):
             log.info("run launched", extra={"app": app, "run_id": run.run_id, "customers_due": len(due)})
             self._said.pop(app, None)
             self._follow(run)
@@ -172,6 +194,17 @@ class Scheduler:
                 if error:
                     # A bug; the run's lease runs out and the run is carried on from its recorded state.
                     log.error("following a run broke off", extra={"run_id": run.run_id}, exc_info=error)
+
+    async def _sweep_at_times(self) -> None:
+        now_ms = self._now_ms()
+        every_ms = self._settings.training_sweep_seconds * 1000
+        if self._swept_at_ms is None or now_ms - self._swept_at_ms >= every_ms:
+            try:
+                await self._sweeper.sweep()
+            except INFRASTRUCTURE as error:
+                log.warning("orphans not looked for, trying again", extra={"error": type(error).__name__})
+            else:
+                self._swept_at_ms = now_ms
 
     def _new_census(self, app: str) -> ArchiveCensus:
         prefix = Run(app, "", State.LAUNCHING, 0).archive_prefix

@@ -14,15 +14,21 @@ class TriggerSettings(CoreSettings):
 
     model_config = ConfigDict(populate_by_name=True)  # type: ignore[assignment]
 
-    launcher: Literal["local", "emr"] = "local"
-    """Where Spark runs: on this machine, or on a transient EMR cluster."""
+    launcher: Literal["local", "emr", "emr-serverless"] = "local"
+    """Where Spark runs: on this machine, on a transient EMR cluster, or as a job run of EMR Serverless."""
     java_home: Path | None = None
     """Java 17 for the local launcher, where it is neither in JAVA_HOME nor on the PATH."""
 
+    training_enabled: bool = True
+    """False launches nothing and ends what runs: it stops the spending."""
     training_tick_seconds: float = Field(10.0, gt=0)
     """How often the scheduler looks at who is due."""
     training_poll_seconds: float = Field(5.0, gt=0)
-    """How often it looks at a run under way."""
+    """How often it looks at a run under way; EMR's events come sooner, where they come."""
+    training_sweep_seconds: float = Field(300.0, gt=0)
+    """How often it looks for clusters and job runs that no run knows of."""
+    training_max_attempts: int = Field(3, ge=1)
+    """How often a run asks for machines: those that fail it are asked for again, elsewhere and on demand."""
     training_lease_seconds: float = Field(90.0, ge=1)
     """How long after a trigger's death another one takes its run over."""
     training_max_run_seconds: float = Field(3 * 3600.0, gt=0)
@@ -60,6 +66,12 @@ class TriggerSettings(CoreSettings):
     emr_security_configuration: str | None = None
     """EMR's security configuration by name: encryption, and how nodes get at their credentials."""
 
+    emr_serverless_application_id: str = ""
+    emr_serverless_role_arn: str = ""
+    """Role that the job has: it reads the archive and writes to the training bucket."""
+    emr_serverless_python_uri: str = ""
+    """A packed Python environment with numpy in S3, for an application whose image has none."""
+
     due_threshold_events: int = Field(
         100, ge=1, validation_alias="KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS"
     )
@@ -77,4 +89,5 @@ class TriggerSettings(CoreSettings):
             max_backoff_ms=int(self.training_max_backoff_seconds * 1000),
             min_archived_events=self.training_min_archived_events,
             min_archived_customers=self.training_min_archived_customers,
+            is_enabled=self.training_enabled,
         )

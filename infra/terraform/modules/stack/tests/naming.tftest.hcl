@@ -74,7 +74,7 @@ run "a_processor_in_the_file_has_queue_service_and_maximum" {
   }
 
   assert {
-    condition     = toset(keys(module.service)) == toset(["ingest-api", "media-worker", "recommender-trigger", "session-worker-weather", "session-worker-files"])
+    condition     = toset(keys(module.service)) == toset(["ingest-api", "media-worker", "media-worker-large", "recommender-trigger", "session-worker-weather", "session-worker-files"])
     error_message = "a service for each processor beside the three others"
   }
 
@@ -140,4 +140,20 @@ run "a_setting_of_nobody_is_refused" {
   }
 
   expect_failures = [var.settings]
+}
+
+run "training_is_on_clusters_or_on_emr_serverless" {
+  variables {
+    emr_serverless = { cpu = "8 vCPU" }
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.this["recommender-trigger/KINSTREAM_LAUNCHER"].value == "emr-serverless"
+    error_message = "what the trigger launches by"
+  }
+
+  assert {
+    condition     = contains(keys(aws_ssm_parameter.this), "recommender-trigger/KINSTREAM_EMR_SERVERLESS_APPLICATION_ID")
+    error_message = "the application that it launches on"
+  }
 }

@@ -1,7 +1,43 @@
 """The catalog: what is known of every media item and of what was made from it."""
 
-from kinstream.catalog.database import migrate, open_catalog
-from kinstream.catalog.records import Claim, Item, NewItem, Rendition, State
+from kinstream.catalog.database import migrate, open_catalog, open_work
+from kinstream.catalog.records import (
+    Abandoned,
+    Claim,
+    Hold,
+    Item,
+    Missing,
+    NewItem,
+    NewStep,
+    Rendition,
+    Role,
+    State,
+    StepState,
+    Task,
+    VariantState,
+)
 from kinstream.catalog.repositories import MediaRepository
+from kinstream.catalog.work import FINALIZE, MAIN, WorkRepository
 
-__all__ = ["Claim", "Item", "MediaRepository", "NewItem", "Rendition", "State", "migrate", "open_catalog"]
+__all__ = [
+    "FINALIZE",
+    "MAIN",
+    "Abandoned",
+    "Claim",
+    "Hold",
+    "Item",
+    "MediaRepository",
+    "Missing",
+    "NewItem",
+    "NewStep",
+    "Rendition",
+    "Role",
+    "State",
+    "StepState",
+    "Task",
+    "VariantState",
+    "WorkRepository",
+    "migrate",
+    "open_catalog",
+    "open_work",
+]

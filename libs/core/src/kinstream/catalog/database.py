@@ -10,6 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from kinstream.catalog.repositories import MediaRepository
+from kinstream.catalog.work import WorkRepository
 
 _BUSY_TIMEOUT_SECONDS = 10
 _MIGRATION_LOCK = 4_907_221
@@ -24,8 +25,16 @@ def open_catalog(url: str) -> MediaRepository:
     return MediaRepository(_engine(url))
 
 
-def migrate(url: str) -> None:
-    """Bring the tables to the newest version. Run again, or by several at once, it changes nothing more."""
+def open_work(url: str) -> WorkRepository:
+    """The worker's side of the same catalog; as `open_catalog`."""
+    return WorkRepository(_engine(url))
+
+
+def migrate(url: str, version: str = "head") -> None:
+    """Bring the tables to the newest version, or to the one named.
+
+    Run again, or by several at once, it changes nothing more.
+    """
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "begin", _begin_exclusively)
@@ -36,7 +45,7 @@ def migrate(url: str) -> None:
             config = Config()
             config.set_main_option("script_location", str(files("kinstream.catalog") / "migrations"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, version)
     finally:
         engine.dispose()
 

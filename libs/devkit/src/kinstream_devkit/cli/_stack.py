@@ -1,6 +1,8 @@
 """What several commands share: the running stack that they work on."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +11,7 @@ import click
 from kinstream.errors import PermanentError
 
 if TYPE_CHECKING:
+    from kinstream.registry import KeyKind
     from kinstream.resources import Names
     from kinstream_devkit.app_rules import RuleBook
     from kinstream_devkit.embedded.datadir import DataDir
@@ -80,3 +83,28 @@ def rule_book(data_dir: Path, app: str) -> "RuleBook":
     stack = running_stack(data_dir)
     stack.require_app(app)
     return RuleBook(stack.client("dynamodb"), stack.names)
+
+
+@contextmanager
+def passing_key(
+    stack: RunningStack, app: str, kind: "KeyKind", given: str | None = None
+) -> Iterator[Callable[[], str]]:
+    """The given key, or one that is made when it is asked for and ends here."""
+    # The registry has no key's text.
+    from kinstream.registry import parse_key
+    from kinstream_devkit.apps import Apps
+
+    made: list[str] = []
+
+    def key() -> str:
+        if given:
+            return given
+        if not made:
+            made.append(Apps(stack.client("dynamodb"), stack.names).create(app, kind))
+        return made[0]
+
+    try:
+        yield key
+    finally:
+        for text in made:
+            Apps(stack.client("dynamodb"), stack.names).revoke(app, parse_key(text).hash)

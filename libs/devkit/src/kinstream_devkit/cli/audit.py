@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kinstream_devkit.cli._stack import RunningStack, data_dir_option, running_stack
+from kinstream_devkit.cli._stack import RunningStack, data_dir_option, passing_key, running_stack
 
 if TYPE_CHECKING:
     from kinstream_devkit.audit.run import Result
@@ -77,8 +77,6 @@ def _audit(
     import asyncio
 
     from kinstream.clock import now_ms
-    from kinstream.registry import parse_key
-    from kinstream_devkit.apps import Apps
     from kinstream_devkit.audit.run import Sources, Span, Terms
     from kinstream_devkit.audit.run import audit as run_audit
     from kinstream_devkit.demo.client import DemoClient
@@ -88,23 +86,20 @@ def _audit(
         from_date.date() if from_date else span.first,
         to_date.date() if to_date else span.last,
     )
-    apps = Apps(stack.client("dynamodb"), stack.names)
-    # The registry has no key's text: this one is made for the audit and ends with it.
-    key = apps.create(app, "secret")
     teller = _Teller(app)
-    sources = Sources(
-        s3=stack.client("s3"),
-        sqs=stack.client("sqs"),
-        dynamodb=stack.client("dynamodb"),
-        client=lambda: DemoClient(stack.url, "", key),
-        names=stack.names,
-    )
     terms = Terms(span, stack.settings.ledger_retention_seconds * 1000, wait_seconds, now_ms)
-    try:
-        return asyncio.run(run_audit(app, sources, terms, teller))
-    finally:
-        teller.end()
-        apps.revoke(app, parse_key(key).hash)
+    with passing_key(stack, app, "secret") as key:
+        sources = Sources(
+            s3=stack.client("s3"),
+            sqs=stack.client("sqs"),
+            dynamodb=stack.client("dynamodb"),
+            client=lambda: DemoClient(stack.url, "", key()),
+            names=stack.names,
+        )
+        try:
+            return asyncio.run(run_audit(app, sources, terms, teller))
+        finally:
+            teller.end()
 
 
 class _Teller:

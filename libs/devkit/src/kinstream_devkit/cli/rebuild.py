@@ -37,8 +37,7 @@ def rebuild(*, processor: str, rate: float, archive_lag_seconds: float, data_dir
       kinstream rebuild content
       kinstream rebuild screen-time --rate 500
     """
-    from kinstream_devkit.cli.replay import bar_of
-    from kinstream_devkit.progress import Progress
+    from kinstream_devkit.progress import Progress, bar_of
     from kinstream_devkit.rebuild import QUIET_ON_AWS_SECONDS, Rebuild, Terms
     from kinstream_devkit.replay import Report, rebuildable_named
     from session_worker.processor import discover

@@ -1,14 +1,12 @@
 """kinstream recover"""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from kinstream_devkit.cli._stack import RunningStack, app_option, data_dir_option, running_stack
+from kinstream_devkit.cli._stack import app_option, data_dir_option, passing_key, running_stack
 from kinstream_devkit.cli.quarantine import selection_of, selection_options
 
 if TYPE_CHECKING:
@@ -84,33 +82,14 @@ def recover(
     rules = RuleBook(stack.client("dynamodb"), stack.names).compiled(app)
     store = QuarantineStore(stack.client("s3"), stack.names)
     progress = Progress("requests with events in quarantine gone through")
-    with _write_key(stack, app, write_key) as key, Resender(stack.url, key, progress.say) as resender:
+    with (
+        passing_key(stack, app, "write", write_key) as key,
+        Resender(stack.url, key, progress.say) as resender,
+    ):
         recovery = Recovery(store, Planner(selection, mend, rules), resender.send, now_ms)
         report = recovery.run(selection, dry_run=dry_run, progress=progress.at)
     progress.end()
     _print(report, dry_run)
-
-
-@contextmanager
-def _write_key(stack: RunningStack, app: str, given: str | None) -> Iterator[Callable[[], str]]:
-    """The given key, or one that is made when it is needed and ends here: the registry has no key's text."""
-    from kinstream.registry import parse_key
-    from kinstream_devkit.apps import Apps
-
-    apps = Apps(stack.client("dynamodb"), stack.names)
-    made: list[str] = []
-
-    def key() -> str:
-        if given:
-            return given
-        made.append(apps.create(app, "write"))
-        return made[-1]
-
-    try:
-        yield key
-    finally:
-        for text in made:
-            apps.revoke(app, parse_key(text).hash)
 
 
 def _print(report: "Report", dry_run: bool) -> None:

@@ -11,7 +11,6 @@ from kinstream_devkit.cli._stack import data_dir_option, running_stack
 if TYPE_CHECKING:
     from kinstream_devkit.replay import Report
 
-_BAR_CHARACTERS = 30
 _date = click.DateTime(["%Y-%m-%d"])
 
 
@@ -44,7 +43,7 @@ def replay(
       kinstream replay content --from 2026-11-20 --to 2026-11-20 --app photos --rate 500
     """
     from kinstream.clock import now_ms
-    from kinstream_devkit.progress import Progress
+    from kinstream_devkit.progress import Progress, bar_of
     from kinstream_devkit.replay import Archive, Replay, ReplayLog, Report, Span, check_span, reducer_named
     from kinstream_devkit.replay_queue import Pace, ReplayQueue
     from session_worker.processor import discover
@@ -71,12 +70,6 @@ def replay(
     counted = queue.wait_until_empty()
     bar.end()
     _print(report, counted=counted, put_aside=queue.put_aside() - put_aside_before)
-
-
-def bar_of(done: int, total: int) -> str:
-    """So much of it is done."""
-    full = _BAR_CHARACTERS * done // max(total, 1)
-    return f"[{'#' * full}{'.' * (_BAR_CHARACTERS - full)}]"
 
 
 def _print(report: "Report", *, counted: bool, put_aside: int) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -68,9 +68,11 @@ class DemoClient:
             if not cursor:
                 return
 
-    async def upload(self, url: str, fields: dict[str, str], name: str, data: bytes, kind: str) -> None:
+    async def upload(self, url: str, fields: dict[str, str], name: str, file: BinaryIO, kind: str) -> None:
         """The presigned POST of a media item, straight to storage."""
-        response = await self._http.post(url, data=fields, files={"file": (name, data, kind)})
+        # A connection that breaks is begun anew: httpx reads the file from its start each time.
+        files = {"file": (name, file, kind)}
+        response = await self._patiently("POST", url, data=fields, files=files)
         if response.status_code >= 300:
             raise DemoError(f"the upload of {name} was refused: {response.status_code} {response.text[:300]}")
 
@@ -87,7 +89,7 @@ class DemoClient:
         if response.is_success:
             answer: dict[str, Any] = response.json() if response.content else {}
             return answer
-        raise DemoError(f"{method} {path} answered {response.status_code}: {response.text[:400]}")
+        raise DemoError(f"{method} {path} answered {_words(response)}")
 
     async def _patiently(self, method: str, path: str, **options: Any) -> httpx.Response:
         give_up = time.monotonic() + _PATIENCE_SECONDS
@@ -106,6 +108,15 @@ class DemoClient:
                 pause = max(pause, _retry_after_seconds(response))
             await asyncio.sleep(pause)
         raise AssertionError("count() does not end")
+
+
+def _words(response: httpx.Response) -> str:
+    """What an answer that is no success says, for people."""
+    try:
+        error = response.json()
+        return f"{response.status_code} {error['code']}: {error['message']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{response.status_code}: {response.text[:400]}"
 
 
 def _retry_after_seconds(response: httpx.Response) -> float:

@@ -75,6 +75,14 @@ class RenditionFile:
     height: int | None
     duration_seconds: float | None
     data: bytes
+    codecs: str | None = None
+    parts: dict[str, bytes] = field(default_factory=dict)
+    """What it names and cannot be looked at without, by the name that it has there."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all of it."""
+        return len(self.data) + sum(map(len, self.parts.values()))
 
 
 @dataclass(slots=True)
@@ -88,6 +96,8 @@ class MediaResult:
     state: str = ""
     reason: str | None = None
     renditions: list[RenditionFile] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Extras that could not be made."""
     checks: int = 0
     problems: list[str] = field(default_factory=list)
 

@@ -1,34 +1,21 @@
 """Files in, renditions out: declared, uploaded, waited for, downloaded and looked at closely."""
 
 import asyncio
-import mimetypes
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinstream.errors import PermanentError
 from kinstream_devkit.demo.client import DemoClient
-from kinstream_devkit.demo.findings import (
-    Comparison,
-    DemoError,
-    Difference,
-    MediaResult,
-    RenditionFile,
-)
+from kinstream_devkit.demo.findings import Comparison, Difference, MediaResult, RenditionFile
 from kinstream_devkit.demo.media_checks import Source, probe_source, problems_of
+from kinstream_devkit.demo.media_parts import parts_of
+from kinstream_devkit.media_files import send_file, wait_until_final
+from kinstream_devkit.media_types import content_type_of
 
 READY_WITHIN_SECONDS = 90.0
 
-_POLL_SECONDS = 0.4
-_FINAL_STATES = {"ready", "failed"}
-_TYPES = {
-    ".3gp": "video/3gpp",
-    ".3gpp": "video/3gpp",
-    ".heic": "image/heic",
-    ".heif": "image/heif",
-    ".mov": "video/quicktime",
-    ".webp": "image/webp",
-}
 _LEAST_THUMBNAILS = 3
 
 
@@ -39,12 +26,6 @@ class MediaFile:
     path: Path
     customer_id: str
     is_scene: bool = False
-
-    @property
-    def content_type(self) -> str:
-        """Its MIME type, from its name."""
-        suffix = self.path.suffix.lower()
-        return _TYPES.get(suffix) or mimetypes.guess_type(self.path)[0] or "application/octet-stream"
 
 
 def make_samples(folder: Path, customer_id: str, seed: int) -> list[MediaFile]:
@@ -67,51 +48,44 @@ async def send_media(client: DemoClient, files: list[MediaFile]) -> list[MediaRe
 
 
 async def _one(client: DemoClient, file: MediaFile) -> MediaResult:
-    data = await asyncio.to_thread(file.path.read_bytes)
-    result = MediaResult(file.path.name, file.content_type, len(data))
+    kind = content_type_of(file.path) or "application/octet-stream"
+    result = MediaResult(file.path.name, kind, file.path.stat().st_size)
     started = time.monotonic()
     try:
-        await _through(client, file, data, result)
-    except DemoError as error:
+        await _through(client, file, result)
+    except PermanentError as error:
         result.problems.append(str(error))
     result.seconds = time.monotonic() - started
     return result
 
 
-async def _through(client: DemoClient, file: MediaFile, data: bytes, result: MediaResult) -> None:
-    declared = {"customer_id": file.customer_id, "content_type": file.content_type, "bytes": len(data)}
-    answer = await client.post("/v1/media", declared)
-    upload = answer["upload"]
-    await client.upload(upload["url"], upload["fields"], file.path.name, data, file.content_type)
-    item = await _wait_until_final(client, answer["media_id"])
+async def _through(client: DemoClient, file: MediaFile, result: MediaResult) -> None:
+    media_id = await send_file(client, file.path, file.customer_id)
+    item = await wait_until_final(client, media_id, READY_WITHIN_SECONDS)
     result.state, result.reason = item["state"], item.get("reason")
+    result.missing = item.get("missing") or []
     source = await asyncio.to_thread(probe_source, file.path, is_scene=file.is_scene)
     if result.state != "ready":
         _judge_unready(result, source)
         return
-    for rendition in item["renditions"]:
-        result.renditions.append(
-            RenditionFile(
-                name=rendition["name"],
-                kind=rendition["kind"],
-                content_type=rendition["content_type"],
-                width=rendition.get("width"),
-                height=rendition.get("height"),
-                duration_seconds=rendition.get("duration_seconds"),
-                data=await client.download(rendition["url"]),
-            )
-        )
+    result.renditions = [await _fetched(client, rendition) for rendition in item["renditions"]]
     if source is not None:
         await asyncio.to_thread(_check, result, source)
 
 
-async def _wait_until_final(client: DemoClient, media_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + READY_WITHIN_SECONDS
-    while True:
-        item = await client.get(f"/v1/media/{media_id}")
-        if item["state"] in _FINAL_STATES or time.monotonic() > deadline:
-            return item
-        await asyncio.sleep(_POLL_SECONDS)
+async def _fetched(client: DemoClient, rendition: dict[str, Any]) -> RenditionFile:
+    data = await client.download(rendition["url"])
+    return RenditionFile(
+        name=rendition["name"],
+        kind=rendition["kind"],
+        content_type=rendition["content_type"],
+        width=rendition.get("width"),
+        height=rendition.get("height"),
+        duration_seconds=rendition.get("duration_seconds"),
+        data=data,
+        codecs=rendition.get("codecs"),
+        parts=await parts_of(rendition["kind"], rendition["url"], data, client.download),
+    )
 
 
 def _judge_unready(result: MediaResult, source: Source | None) -> None:
@@ -137,6 +111,8 @@ def _check(result: MediaResult, source: Source) -> None:
         result.problems.append("a video must become an MP4 with a poster")
     if not source.is_video and kinds.count("image") < _LEAST_THUMBNAILS and source.is_scene:
         result.problems.append(f"a photo must become {_LEAST_THUMBNAILS} thumbnails")
+    if source.is_scene and result.missing:
+        result.problems.append(f"could not be made: {', '.join(result.missing)}")
 
 
 def compare_media(results: list[MediaResult]) -> Comparison:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kinstream_devkit.demo.findings import Comparison, Findings, MediaResult
 from kinstream_devkit.generate.families import title_of
+from kinstream_devkit.media_words import size_text
 from kinstream_devkit.report.timeline import Bar, bars_of, colors_of
 
 _MOST_DIFFERENCES = 12
@@ -148,13 +149,8 @@ def _media(results: list[MediaResult]) -> Table:
             size = f"{rendition.width} x {rendition.height}" if rendition.width else ""
             first = (result.name, size_in, mark) if index == 0 else ("", "", "")
             came_out = f"{rendition.name} ({rendition.content_type})"
-            table.add_row(first[0], first[1], came_out, size, size_text(len(rendition.data)), first[2])
+            table.add_row(first[0], first[1], came_out, size, size_text(rendition.size_bytes), first[2])
     return table
-
-
-def size_text(size_bytes: int) -> str:
-    """A size for people."""
-    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:,.1f} kB"
 
 
 def _differences(comparisons: list[Comparison]) -> Table:

@@ -1,4 +1,5 @@
-"""Who may call a route, as FastAPI dependencies. Every route but those of health has one of them.
+"""Who may call a route, as FastAPI dependencies. Every route but those of health has one of them, or is
+called by a signed URL (`routes/links.py`).
 
 A secret key sees all customers of its app. A token sees its own customer alone: every other id is 404, as
 if there were nothing. Alerts, places and people are for guardians; a child's token reads the rest and
@@ -23,10 +24,14 @@ class Access:
 
     def __init__(self, authenticator: Authenticator) -> None:
         async def declarer(request: Request) -> Caller:
-            return await authenticator.declarer(_authorization(request))
+            return await authenticator.declarer(authorization(request))
 
         async def reader(request: Request) -> Caller:
-            return await authenticator.reader(_authorization(request))
+            return await authenticator.reader(authorization(request))
+
+        async def server(caller: Annotated[Caller, Depends(reader)]) -> Caller:
+            caller.require_server()
+            return caller
 
         # The caller comes first: who is nobody hears nothing of what else is wrong.
         async def customer(caller: Annotated[Caller, Depends(reader)], customer_id: CustomerId) -> Caller:
@@ -47,6 +52,8 @@ class Access:
         """For declaring uploads. The customer is in the body: the route asks `require_customer`."""
         self.reader: Any = Depends(reader)
         """For what all of an app may read, and for ids that tell no customer before they are looked up."""
+        self.server: Any = Depends(server)
+        """For what would let its holder speak for the whole app: secret keys alone."""
         self.customer: Any = Depends(customer)
         """For routes with {customer_id} in their path."""
         self.queried_customer: Any = Depends(queried_customer)
@@ -55,5 +62,6 @@ class Access:
         """As `customer`, and no child."""
 
 
-def _authorization(request: Request) -> bytes:
+def authorization(request: Request) -> bytes:
+    """What the caller shows of itself."""
     return request.headers.get("authorization", "").encode()

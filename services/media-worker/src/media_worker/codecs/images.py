@@ -14,8 +14,9 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from kinstream.errors import PermanentError
 from media_worker.domain import policy
+from media_worker.domain.geometry import Scale, fit
+from media_worker.domain.photos import IMAGE_SIZES, PhotoFacts, image_scales
 from media_worker.domain.policy import Limits
-from media_worker.domain.recipes import IMAGE_SIZES, Scale, fit, image_scales
 
 _QUALITY = 80
 _TURNED = frozenset({5, 6, 7, 8})
@@ -30,6 +31,14 @@ class Thumbnail:
     path: Path
 
 
+def look(path: Path, format_name: str, limits: Limits) -> PhotoFacts:
+    """What the photo's head tells; PermanentError for what cannot be decoded or is too large to try."""
+    with _opened(path, format_name) as photo:
+        policy.check_image(*photo.size, limits)
+        width, height = photo.size[::-1] if _orientation(photo, format_name) in _TURNED else photo.size
+        return PhotoFacts(width, height)
+
+
 def write_thumbnails(path: Path, format_name: str, folder: Path, limits: Limits) -> list[Thumbnail]:
     """The photo in each size as JPEG: right way up, in sRGB, without EXIF, place or profile.
 
@@ -38,8 +47,7 @@ def write_thumbnails(path: Path, format_name: str, folder: Path, limits: Limits)
     with _opened(path, format_name) as photo:
         policy.check_image(*photo.size, limits)
         try:
-            # HEIF's decoder turns the picture by itself.
-            orientation = 1 if format_name == "HEIF" else photo.getexif().get(ExifTags.Base.Orientation, 1)
+            orientation = _orientation(photo, format_name)
             shown = photo.size[::-1] if orientation in _TURNED else photo.size
             # JPEG is decoded at half, a quarter or an eighth of its size where that is enough.
             photo.draft("RGB", fit(*photo.size, IMAGE_SIZES[0]))
@@ -73,6 +81,11 @@ def _opened(path: Path, format_name: str) -> Image.Image:
         raise PermanentError("the image claims more pixels than can be decoded") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise PermanentError(_BROKEN) from error
+
+
+def _orientation(photo: Image.Image, format_name: str) -> int:
+    # HEIF's decoder turns the picture by itself.
+    return 1 if format_name == "HEIF" else int(photo.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _flat(photo: Image.Image) -> Image.Image:

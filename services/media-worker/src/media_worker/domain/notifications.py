@@ -1,4 +1,4 @@
-"""What S3 tells of new objects, read from the body of a message."""
+"""What the queue of uploads tells: new objects by S3, and variants that somebody ordered by the API."""
 
 import json
 from dataclasses import dataclass
@@ -25,12 +25,24 @@ class Created:
         return uuid5(NAMESPACE_URL, f"s3://{self.bucket}/{self.key}#{self.version}")
 
 
-def created_objects(body: str) -> list[Created]:
-    """The new objects of a notification, straight from S3 or through SNS; none for S3's own test message.
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A variant whose row is in the catalog and waits to be made."""
+
+    app: str
+    media_id: str
+    step: str
+
+
+def requests(body: str) -> list[Created | Ordered]:
+    """What a message asks for: the new objects of a notification, straight from S3 or through SNS, or a
+    variant; nothing for S3's own test message.
 
     PermanentError for anything else.
     """
     message = _decode(body)
+    if message.get("kinstream") == "variant":
+        return [_ordered(message)]
     if message.get("Type") == "Notification" and isinstance(message.get("Message"), str):
         message = _decode(message["Message"])
     if message.get("Event") == "s3:TestEvent":
@@ -44,6 +56,13 @@ def created_objects(body: str) -> list[Created]:
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise PermanentError("the message is no notification of S3") from error
+
+
+def _ordered(message: dict[str, Any]) -> Ordered:
+    values = [message.get(name) for name in ("app", "media_id", "step")]
+    if not all(isinstance(value, str) and value for value in values):
+        raise PermanentError("the order of a variant names no item or no step")
+    return Ordered(*values)  # type: ignore[arg-type]
 
 
 def _created(record: dict[str, Any]) -> Created:

@@ -1,116 +1,76 @@
-"""What is made of a file: pure decisions, carried out by the codecs."""
+"""Recipes: what is made of a kind of file, one declaration each. Pure.
 
-from dataclasses import dataclass
-from fractions import Fraction
+A recipe names renditions; each of them is one file in `renditions/`, which plans its steps from the facts of
+the file and makes them. To add a rendition: write its file and name it in a recipe.
+"""
 
-from media_worker.domain.policy import AudioFacts, Probe, VideoFacts
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-IMAGE_SIZES = (1280, 640, 256)
-"""Longest sides of a photo's renditions in pixels, largest first: each is scaled from the one before."""
+from media_worker.domain.photos import PhotoFacts
+from media_worker.domain.policy import Format, Probe
 
-POSTER_SIDE = 1280
-POSTER_CANDIDATES = 5
+Kind = Literal["image", "video", "audio"]
 
-_COPIED_PIXEL_FORMATS = ("yuv420p", "yuvj420p")
-_LOW_RATE_HZ = 16_000
-_QUARTER_TURN = 90
+RECIPES: dict[Kind, tuple[str, ...]] = {
+    "image": ("photo",),
+    "video": ("video", "poster"),
+    "audio": ("audio",),
+}
+"""Names of the renditions, in the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """A photo's rendition: its name and size."""
+class Facts:
+    """What is known of an original before it is worked on."""
+
+    format: Format
+    size_bytes: int
+    photo: PhotoFacts | None = None
+    recording: Probe | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Which recipe it gets."""
+        if self.photo is not None:
+            return "image"
+        return "video" if self.recording and self.recording.video else "audio"
+
+    @property
+    def duration_seconds(self) -> float:
+        """How long a recording lasts, as far as it tells; 0 for a photo."""
+        return (self.recording.duration_seconds or 0.0) if self.recording else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of work that one worker does in one go."""
 
     name: str
-    width: int
-    height: int
+    """Unique in the item, such as `hls-720`."""
+    rendition: str
+    """Which rendition it belongs to."""
+    cost_seconds: float
+    """About how long it keeps a core: for the choice of the queue and for progress, not for limits."""
+    essential: bool = True
+    """Whether the item fails where this fails. A missing extra is told in the item's answer instead."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """What the plan decided, as plain JSON: it travels through the catalog."""
 
 
 @dataclass(frozen=True, slots=True)
-class VideoRecipe:
-    """How a picture goes into the MP4: as it is, or encoded with these measures."""
+class Made:
+    """A rendition as a file in the work folder, not stored yet."""
 
-    copy: bool
-    width: int
-    height: int
-    turn_degrees: int
-    """Clockwise, before scaling; a copied picture keeps its turn as a note to the player instead."""
-    pixel_aspect: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class AudioRecipe:
-    """How a sound goes into the MP4: as it is, or as AAC."""
-
-    copy: bool
-    bits_a_second: int
-    channels: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What is made of a recording: an MP4 with a poster, or an M4A where there is no picture."""
-
-    video: VideoRecipe | None
-    audio: AudioRecipe | None
-    poster: Scale | None
-
-
-def recording_recipe(probe: Probe) -> Recipe:
-    """What to do with a probed recording. Streams that every player knows are not encoded again."""
-    in_mp4 = probe.container == "mov"
-    video = _video(probe.video, in_mp4) if probe.video else None
-    return Recipe(
-        video=video,
-        audio=_audio(probe.audio, in_mp4) if probe.audio else None,
-        poster=_poster(probe.video) if probe.video else None,
-    )
-
-
-def image_scales(width: int, height: int) -> list[Scale]:
-    """The renditions of a photo of this size (as shown), largest first. None is larger than the photo."""
-    return [Scale(f"image-{side}", *fit(width, height, side)) for side in IMAGE_SIZES]
-
-
-def fit(width: int, height: int, side: int) -> tuple[int, int]:
-    """Width and height with the longer one at most `side`; never enlarged, never below one pixel."""
-    longest = max(width, height)
-    if longest <= side:
-        return width, height
-    return max(1, round(width * side / longest)), max(1, round(height * side / longest))
-
-
-def clockwise_turn(rotation: int) -> int:
-    """0, 90, 180 or 270 clockwise, from any counterclockwise rotation, to the nearest quarter."""
-    return round(-rotation / _QUARTER_TURN) % 4 * _QUARTER_TURN
-
-
-def _video(facts: VideoFacts, in_mp4: bool) -> VideoRecipe:
-    turn = clockwise_turn(facts.rotation)
-    width, height, aspect = _turned(facts.width, facts.height, facts.pixel_aspect, turn)
-    copy = in_mp4 and facts.codec == "h264" and facts.pixel_format in _COPIED_PIXEL_FORMATS
-    if not copy:
-        # 4:2:0 has one colour for four pixels: a picture of odd size loses its last row or column.
-        width, height = width - width % 2, height - height % 2
-    return VideoRecipe(copy, width, height, turn, aspect)
-
-
-def _audio(facts: AudioFacts, in_mp4: bool) -> AudioRecipe:
-    channels = min(2, max(1, facts.channels))
-    # Speech coded for the telephone gains nothing from more bits; they could outweigh the picture.
-    bits = 32_000 if facts.sample_rate <= _LOW_RATE_HZ else 64_000 * channels
-    return AudioRecipe(in_mp4 and facts.codec == "aac", bits, channels)
-
-
-def _poster(facts: VideoFacts) -> Scale:
-    turn = clockwise_turn(facts.rotation)
-    width, height, aspect = _turned(facts.width, facts.height, facts.pixel_aspect, turn)
-    if aspect >= 1:
-        width = round(width * aspect)
-    else:
-        height = round(height / aspect)
-    width, height = fit(width, height, POSTER_SIDE)
-    return Scale("poster", max(2, width - width % 2), max(2, height - height % 2))
-
-
-def _turned(width: int, height: int, aspect: Fraction, turn_degrees: int) -> tuple[int, int, Fraction]:
-    return (height, width, 1 / aspect) if turn_degrees % 180 else (width, height, aspect)
+    name: str
+    """Unique in the item; what the API calls it."""
+    kind: str
+    file_name: str
+    content_type: str
+    width: int | None = None
+    height: int | None = None
+    duration_seconds: float | None = None
+    codecs: str | None = None
+    """As in RFC 6381, such as `avc1.64001f,mp4a.40.2`."""
+    detail: dict[str, Any] = field(default_factory=dict)
+    """What else a client or a later step needs to know of it, as plain JSON."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from kinstream.versions import run_folder
+from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.trigger import History
 
 
@@ -38,9 +39,17 @@ class Run:
     handle: str | None = None
     """The launcher's own name for what it launched."""
     customers_due: int = 0
+    attempt: int = 1
+    """How many times machines were asked for; one that fails for want of them is tried again."""
+    avoid: tuple[str, ...] = ()
+    """Where earlier attempts found no working machines: subnets."""
     published: bool | None = None
     reason: str = ""
-    """Why it failed, or what the gate said."""
+    """Why it failed, or what the gate said; of a run under way, why its last attempt failed."""
+    cause: Cause | None = None
+    """The kind of a failure."""
+    log_uri: str | None = None
+    """Where the job's log lies, or what there is of it."""
 
     def advanced(self, state: State, **fields: object) -> "Run":
         """The run in a later state."""
@@ -75,12 +84,15 @@ def new_run_id(now_ms: int) -> str:
 
 def history_of(newest_first: Sequence[Run]) -> History:
     """What the decision needs of the runs so far."""
-    if not newest_first:
+    # A run that was ended because training is switched off says nothing about the next one.
+    counted = [run for run in newest_first if run.cause is not Cause.SWITCHED_OFF]
+    if not counted:
         return History()
     failures = 0
-    for run in newest_first:
+    for run in counted:
         if run.state is not State.FAILED:
             break
         failures += 1
-    last = newest_first[0]
-    return History(last.launched_at_ms, last.ended_at_ms, failures)
+    last = counted[0]
+    needs_person = failures > 0 and last.cause is not None and last.cause.needs_person
+    return History(last.launched_at_ms, last.ended_at_ms, failures, needs_person)

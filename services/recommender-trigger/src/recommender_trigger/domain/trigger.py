@@ -11,6 +11,7 @@ class Decision(StrEnum):
     LAUNCH = "launch"
     COUNT_ARCHIVE = "count the archive, then ask again"
     LEASED = "a run is under way"
+    SWITCHED_OFF = "training is switched off"
     NOBODY_DUE = "no customer is due, or none long enough for the archive to hold the events"
     TOO_FEW_DUE = "too few customers are due, and none has waited long"
     TOO_SOON = "the last run is too recent"
@@ -31,6 +32,7 @@ class Policy:
     max_backoff_ms: int
     min_archived_events: int
     min_archived_customers: int
+    is_enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class History:
     """When the last run ended."""
     failures: int = 0
     """How many of the newest runs in a row have failed."""
+    needs_person: bool = False
+    """Whether the last of them failed of what only a person can mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Situation:
     history: History = History()
     archive: ArchiveCounts | None = None
     """None while nobody has counted, since counting costs more than everything else."""
+    is_requested: bool = False
+    """Whether an operator has asked for a run."""
 
 
 def backoff_ms(failures: int, policy: Policy) -> int:
@@ -78,9 +84,16 @@ def is_settled(due_at_ms: int, policy: Policy, now_ms: int) -> bool:
 
 
 def decide(situation: Situation, policy: Policy, now_ms: int) -> Decision:
-    """Launch, count the archive first, or the reason to wait."""
+    """Launch, count the archive first, or the reason to wait.
+
+    What an operator asks for waits for nothing but a run under way, and for training to be switched on.
+    """
     if situation.lease_until_ms is not None and situation.lease_until_ms > now_ms:
         return Decision.LEASED
+    if not policy.is_enabled:
+        return Decision.SWITCHED_OFF
+    if situation.is_requested:
+        return Decision.LAUNCH
     settled = [due for due in situation.due_at_ms if is_settled(due, policy, now_ms)]
     if not settled:
         return Decision.NOBODY_DUE
@@ -92,7 +105,7 @@ def decide(situation: Situation, policy: Policy, now_ms: int) -> Decision:
 def _too_early(history: History, policy: Policy, now_ms: int) -> Decision | None:
     if history.failures:
         # A failed run has taught nothing: the next waits for its backoff alone.
-        wait_ms = backoff_ms(history.failures, policy)
+        wait_ms = policy.max_backoff_ms if history.needs_person else backoff_ms(history.failures, policy)
         since_ms, reason = history.ended_at_ms, Decision.BACKING_OFF
     else:
         wait_ms, since_ms, reason = policy.min_interval_ms, history.launched_at_ms, Decision.TOO_SOON

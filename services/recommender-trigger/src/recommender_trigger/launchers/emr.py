@@ -1,35 +1,38 @@
-"""Spark on a transient EMR cluster: one cluster a run, which ends itself.
+"""Spark on a transient EMR cluster: one cluster an attempt, which ends itself.
 
-RunJobFlow has no client token. The run's row is written first, its id is the cluster's name, and `find` looks
-for that name before anything is launched, so that a trigger that died in between leaves no second cluster.
+RunJobFlow has no client token. The run's row is written first, its id is in the cluster's name, and `find`
+looks for that name before anything is launched, so that a trigger that died in between leaves no second
+cluster.
 """
 
-import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from kinstream.errors import PermanentError
-from kinstream.resources import BUCKET_ARCHIVE, BUCKET_TRAINING
+from kinstream.resources import BUCKET_TRAINING
+from recommender_trigger.domain.attempts import Launched, attempt_name, launched_of
+from recommender_trigger.domain.failures import Cause, cause_of_cluster
 from recommender_trigger.domain.runs import Run
-from recommender_trigger.job_arguments import job_arguments
-from recommender_trigger.job_package import FILE_NAME, package
 from recommender_trigger.launchers.base import Progress, Status
+from recommender_trigger.launchers.emr_request import TAG_DEPLOYMENT, job_flow, logs_uri
+from recommender_trigger.launchers.staging import staged, staged_job
 from recommender_trigger.settings import TriggerSettings
 
-JOB = Path(__file__).parent.parent / "job" / "train.py"
 # pyspark.ml needs numpy, which EMR's Python has not.
 BOOTSTRAP = b"#!/bin/bash\nset -euo pipefail\nsudo python3 -m pip install --quiet 'numpy>=1.26,<2.1'\n"
 NO_SUBNETS = (
     "Training on EMR needs KINSTREAM_EMR_SUBNET_IDS: the subnets, with commas between, for its clusters."
 )
-_ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
-_IDLE_SECONDS = 600
-_SPOT_MINUTES = 10
+_ENDING = "TERMINATING"
+_WORKING = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 _REASON_CHARACTERS = 400
-_REFUSED = ("ValidationException", "InvalidRequestException", "AccessDeniedException")
+_UNKNOWN_CLUSTER = "InvalidRequestException"
+_FORBIDDEN = "AccessDeniedException"
+_REFUSED = ("ValidationException", _UNKNOWN_CLUSTER, _FORBIDDEN)
+_CLOCKS_APART_SECONDS = 60
 
 
 class EmrLauncher:
@@ -47,133 +50,103 @@ class EmrLauncher:
         return None if self._settings.emr_subnet_ids else NO_SUBNETS
 
     async def find(self, run: Run) -> str | None:
-        pages = self._emr.get_paginator("list_clusters").paginate(
-            CreatedAfter=datetime.fromtimestamp(run.launched_at_ms / 1000 - 60, UTC)
-        )
-        async for page in pages:
-            for cluster in page["Clusters"]:
-                if cluster["Name"] == cluster_name(run, self._settings):
-                    return str(cluster["Id"])
-        return None
+        name = attempt_name(self._settings.name_prefix, run)
+        since = datetime.fromtimestamp(run.launched_at_ms / 1000 - _CLOCKS_APART_SECONDS, UTC)
+        found = [c for c in await self._clusters(CreatedAfter=since) if c["Name"] == name]
+        # Where it was launched twice, the one that works: the other is ended as an orphan.
+        found.sort(key=lambda cluster: cluster["Status"]["State"] not in _WORKING)
+        return str(found[0]["Id"]) if found else None
 
     async def launch(self, run: Run) -> str:
-        job_uri = await self._upload("train.py", JOB.read_bytes())
-        package_uri = await self._upload(FILE_NAME, package())
-        bootstrap_uri = await self._upload("bootstrap.sh", BOOTSTRAP)
-        request = job_flow(run, self._settings, job_uri, package_uri, bootstrap_uri)
+        job = await staged_job(self._s3, self._training)
+        bootstrap_uri = await staged(self._s3, self._training, "bootstrap.sh", BOOTSTRAP)
+        request = job_flow(run, self._settings, job, bootstrap_uri)
         try:
             answer = await self._emr.run_job_flow(**request)
         except ClientError as error:
-            if error.response["Error"]["Code"] in _REFUSED:
+            if _code(error) in _REFUSED:
                 raise PermanentError(f"EMR refuses the cluster: {error}"[:_REASON_CHARACTERS]) from error
             raise
         return str(answer["JobFlowId"])
 
     async def status(self, run: Run) -> Status:
-        cluster = (await self._emr.describe_cluster(ClusterId=run.handle))["Cluster"]["Status"]
-        if cluster["State"] in _ALIVE:
+        try:
+            cluster = (await self._emr.describe_cluster(ClusterId=run.handle))["Cluster"]
+        except ClientError as error:
+            if _code(error) != _UNKNOWN_CLUSTER:
+                raise
+            return Status(Progress.FAILED, f"EMR knows no cluster {run.handle} any more")
+        if cluster["Status"]["State"] in (*_WORKING, _ENDING):
             return Status(Progress.RUNNING)
         steps = (await self._emr.list_steps(ClusterId=run.handle))["Steps"]
         # A cluster that ended well is no proof: the step is, and then the job's manifest.
         if [step["Status"]["State"] for step in steps] == ["COMPLETED"]:
             return Status(Progress.SUCCEEDED)
-        return Status(Progress.FAILED, _reason(cluster, steps))
+        return self._failure(cluster, steps)
 
     async def terminate(self, run: Run) -> None:
         cluster = run.handle or await self.find(run)
         if cluster:
-            await self._emr.terminate_job_flows(JobFlowIds=[cluster])
+            await self.end(cluster)
+
+    async def at_work(self) -> Sequence[Launched]:
+        clusters = await self._clusters(ClusterStates=list(_WORKING))
+        named = (launched_of(self._settings.name_prefix, c["Name"], str(c["Id"])) for c in clusters)
+        return [one for one in named if one and await self._is_ours(one.handle)]
+
+    async def end(self, handle: str) -> None:
+        try:
+            await self._emr.terminate_job_flows(JobFlowIds=[handle])
+        except ClientError as error:
+            if _code(error) != _UNKNOWN_CLUSTER:
+                raise
 
     async def let_go(self, run: Run) -> None:
         """The cluster goes on, for the next trigger to adopt."""
 
-    async def _upload(self, name: str, body: bytes) -> str:
-        """Under its content's hash: a run never sees a file that a later release replaced."""
-        key = f"jobs/{hashlib.sha256(body).hexdigest()[:16]}/{name}"
-        await self._s3.put_object(Bucket=self._training, Key=key, Body=body)
-        return f"s3://{self._training}/{key}"
+    async def _clusters(self, **which: Any) -> list[dict[str, Any]]:
+        pages = self._emr.get_paginator("list_clusters").paginate(**which)
+        return [cluster async for page in pages for cluster in page["Clusters"]]
+
+    async def _is_ours(self, cluster_id: str) -> bool:
+        """By its tag: a name is anybody's to give."""
+        try:
+            cluster = (await self._emr.describe_cluster(ClusterId=cluster_id))["Cluster"]
+        except ClientError as error:
+            if _code(error) in (_UNKNOWN_CLUSTER, _FORBIDDEN):
+                return False
+            raise
+        tags = {tag["Key"]: tag["Value"] for tag in cluster.get("Tags", [])}
+        return tags.get(TAG_DEPLOYMENT) == self._settings.name_prefix
+
+    def _failure(self, cluster: dict[str, Any], steps: list[dict[str, Any]]) -> Status:
+        change = cluster["Status"].get("StateChangeReason", {})
+        details = [step["Status"].get("FailureDetails", {}) for step in steps]
+        log_files = [detail["LogFile"] for detail in details if detail.get("LogFile")]
+        cause = cause_of_cluster(change.get("Code", ""))
+        # A step that failed says more than a cluster that was ended because of it.
+        if cause is Cause.STOPPED and any(step["Status"]["State"] == "FAILED" for step in steps):
+            cause = Cause.JOB
+        return Status(
+            Progress.FAILED,
+            _reason(cluster["Status"]["State"], change, steps),
+            cause,
+            log_files[0] if log_files else f"{logs_uri(self._settings)}{cluster['Id']}/",
+            cluster.get("Ec2InstanceAttributes", {}).get("Ec2SubnetId"),
+        )
 
 
-def cluster_name(run: Run, settings: TriggerSettings) -> str:
-    """The name by which a run's cluster is found again."""
-    return f"{settings.name_prefix}-training-{run.run_id}"
-
-
-def job_flow(
-    run: Run, settings: TriggerSettings, job_uri: str, package_uri: str, bootstrap_uri: str
-) -> dict[str, Any]:
-    """The RunJobFlow request: a cluster that ends with its one step, and after ten idle minutes anyway."""
-    training = f"s3://{settings.names.of(BUCKET_TRAINING)}"
-    archive = f"s3://{settings.names.of(BUCKET_ARCHIVE)}/{run.archive_prefix}"
-    submit = ["spark-submit", "--deploy-mode", "client", "--driver-java-options", "-Xss16m"]
-    conf = ["--conf", "spark.executor.extraJavaOptions=-Xss16m", "--py-files", package_uri]
-    arguments = job_arguments(run, settings, archive, f"{training}/{run.folder.rstrip('/')}")
-    step = {
-        "Name": run.run_id,
-        "ActionOnFailure": "TERMINATE_CLUSTER",
-        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": [*submit, *conf, job_uri, *arguments]},
-    }
-    named = settings.emr_security_configuration
-    return {
-        "Name": cluster_name(run, settings),
-        **({"SecurityConfiguration": named} if named else {}),
-        "ReleaseLabel": settings.emr_release,
-        "Applications": [{"Name": "Spark"}],
-        "LogUri": f"{training}/logs/",
-        "ServiceRole": settings.emr_service_role,
-        "JobFlowRole": settings.emr_instance_profile,
-        "AutoTerminationPolicy": {"IdleTimeout": _IDLE_SECONDS},
-        "StepConcurrencyLevel": 1,
-        "VisibleToAllUsers": True,
-        "Instances": {
-            "KeepJobFlowAliveWhenNoSteps": False,
-            "TerminationProtected": False,
-            "Ec2SubnetIds": _words(settings.emr_subnet_ids),
-            "InstanceFleets": _fleets(settings),
-        },
-        "BootstrapActions": [{"Name": "numpy", "ScriptBootstrapAction": {"Path": bootstrap_uri}}],
-        "Steps": [step],
-        "Tags": [
-            {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"},
-            {"Key": "kinstream-run", "Value": run.run_id},
-        ],
-    }
-
-
-def _fleets(settings: TriggerSettings) -> list[dict[str, Any]]:
-    types = [{"InstanceType": name, "WeightedCapacity": 1} for name in _words(settings.emr_instance_types)]
-    on_demand = {"OnDemandSpecification": {"AllocationStrategy": "lowest-price"}}
-    spot = {
-        "SpotSpecification": {
-            "AllocationStrategy": "price-capacity-optimized",
-            "TimeoutDurationMinutes": _SPOT_MINUTES,
-            "TimeoutAction": "SWITCH_TO_ON_DEMAND",
-        }
-    }
-    fleet = {"InstanceTypeConfigs": types, "LaunchSpecifications": on_demand}
-    return [
-        {"Name": "master", "InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1, **fleet},
-        {"Name": "core", "InstanceFleetType": "CORE", "TargetOnDemandCapacity": 1, **fleet},
-        {
-            "Name": "task",
-            "InstanceFleetType": "TASK",
-            "TargetSpotCapacity": settings.emr_task_instances,
-            **fleet,
-            "LaunchSpecifications": spot,
-        },
-    ]
-
-
-def _reason(cluster: dict[str, Any], steps: list[dict[str, Any]]) -> str:
-    change = cluster.get("StateChangeReason", {})
-    parts = [f"the cluster ended as {cluster['State']}", change.get("Code", ""), change.get("Message", "")]
+def _reason(state: str, change: dict[str, Any], steps: list[dict[str, Any]]) -> str:
+    parts = [f"the cluster ended as {state}", change.get("Code", ""), change.get("Message", "")]
     for step in steps:
+        details = step["Status"].get("FailureDetails", {})
         parts += [
             f"its step as {step['Status']['State']}",
-            step["Status"].get("FailureDetails", {}).get("Reason", ""),
+            details.get("Reason", ""),
+            details.get("Message", ""),
         ]
     return ", ".join(part for part in parts if part)[:_REASON_CHARACTERS]
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kinstream.errors import KinstreamError, PermanentError
 from kinstream.processes import is_alive
 from kinstream.resources import BUCKET_ARCHIVE, BUCKET_TRAINING
+from recommender_trigger.domain.attempts import Launched
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.job_arguments import job_arguments
 from recommender_trigger.job_package import FILE_NAME, package
 from recommender_trigger.launchers import leash
 from recommender_trigger.launchers.base import Progress, Status
 from recommender_trigger.launchers.java import MISSING, find_java_home
+from recommender_trigger.launchers.staging import JOB
 from recommender_trigger.settings import TriggerSettings
 from recommender_trigger.storage import keys_under, read_object
 
 log = logging.getLogger(__name__)
 
-JOB = Path(__file__).parent.parent / "job" / "train.py"
 NO_PYSPARK = "Training on this machine needs pyspark: pip install 'kinstream-recommender-trigger[local]'."
 _FOLDER = "kinstream-training-"
 _PARALLEL_TRANSFERS = 8
 _REASON_CHARACTERS = 400
+_LOG_BYTES = 1_000_000
 _CONF = {
     # Tiny data: one task more costs more than it saves, and the optimising compiler never pays.
     "spark.sql.shuffle.partitions": "4",
@@ -85,13 +88,21 @@ class LocalLauncher:
             return Status(Progress.SUCCEEDED)
         if not isinstance(error, KinstreamError | BotoCoreError | ClientError | OSError):
             raise error
-        return Status(Progress.FAILED, f"{error}"[:_REASON_CHARACTERS])
+        log_uri = f"s3://{self._training}/{_log_key(run)}"
+        return Status(Progress.FAILED, f"{error}"[:_REASON_CHARACTERS], log_uri=log_uri)
 
     async def terminate(self, run: Run) -> None:
         task = self._runs.get(run.run_id)
         if task:
             task.cancel()
             await asyncio.wait({task})
+
+    async def at_work(self) -> Sequence[Launched]:
+        """Nothing to look for: Spark ends with its trigger."""
+        return []
+
+    async def end(self, handle: str) -> None:
+        """Nobody can hold the handle of another process's run."""
 
     async def let_go(self, run: Run) -> None:
         await self.terminate(run)
@@ -152,9 +163,10 @@ class LocalLauncher:
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if code != 0:
-            raise PermanentError(
-                f"spark-submit ended with {code}: {last_error(errors.read_text(errors='replace'))}"
-            )
+            log_text = errors.read_bytes()[-_LOG_BYTES:]
+            await self._s3.put_object(Bucket=self._training, Key=_log_key(run), Body=log_text)
+            told = last_error(log_text.decode(errors="replace"))
+            raise PermanentError(f"spark-submit ended with {code}: {told}")
 
     def _command(self, run: Run, folder: Path) -> list[str]:
         spec = importlib.util.find_spec("pyspark")
@@ -176,6 +188,10 @@ class LocalLauncher:
         for path in _output_files(folder):
             key = run.folder + path.relative_to(folder).as_posix()
             await self._s3.put_object(Bucket=self._training, Key=key, Body=path.read_bytes())
+
+
+def _log_key(run: Run) -> str:
+    return f"logs/{run.run_id}/stderr.log"
 
 
 def _new_folder() -> Path:

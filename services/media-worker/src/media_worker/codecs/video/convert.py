@@ -13,7 +13,7 @@ from media_worker.codecs.video.reading import NO_PICTURE, opened, packets, strea
 from media_worker.codecs.video.tracks import Copied, EncodedAudio, EncodedVideo
 from media_worker.domain import policy
 from media_worker.domain.policy import Limits, Probe
-from media_worker.domain.recipes import AudioRecipe, Recipe, VideoRecipe
+from media_worker.domain.recordings import AudioRecipe, Recipe, VideoRecipe
 
 Progress = Callable[[float], None]
 

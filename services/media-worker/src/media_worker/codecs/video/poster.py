@@ -14,8 +14,9 @@ from av.video.stream import VideoStream
 from kinstream.errors import PermanentError
 from media_worker.codecs.video.reading import NO_PICTURE, decoded, opened, packets, streams_of
 from media_worker.codecs.video.turner import Turner
+from media_worker.domain.geometry import Scale, clockwise_turn, fit
 from media_worker.domain.policy import Limits, Probe
-from media_worker.domain.recipes import POSTER_CANDIDATES, Scale, clockwise_turn, fit
+from media_worker.domain.recordings import POSTER_CANDIDATES
 
 _SCORE_SIDE = 320
 

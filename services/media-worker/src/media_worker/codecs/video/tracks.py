@@ -12,7 +12,7 @@ from media_worker.codecs.video.reading import AnyPacket, decoded
 from media_worker.codecs.video.turner import Turner
 from media_worker.domain import policy
 from media_worker.domain.policy import Limits
-from media_worker.domain.recipes import AudioRecipe, VideoRecipe
+from media_worker.domain.recordings import AudioRecipe, VideoRecipe
 
 _AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _USUAL_RATE_HZ = 44_100

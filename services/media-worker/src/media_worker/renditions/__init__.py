@@ -1,0 +1,1 @@
+"""One file a rendition; `media_worker.rendition` says what one is."""

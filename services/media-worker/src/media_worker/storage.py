@@ -1,0 +1,102 @@
+"""Originals and renditions in S3."""
+
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from kinstream.catalog import Hold, Rendition
+from kinstream.catalog.keys import derived_key, original_key
+from kinstream.errors import PermanentError
+from kinstream.resources import BUCKET_DERIVED, BUCKET_UPLOADS, Names
+from media_worker.domain.recipes import Made
+from media_worker.sandbox import plain_file
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_CACHING = "private, max-age=86400"
+
+
+class Storage:
+    """The two buckets. Storing again writes over what was there, under the same key."""
+
+    def __init__(self, s3: Any, names: Names) -> None:
+        self._s3 = s3
+        self._uploads = names.of(BUCKET_UPLOADS)
+        self._derived = names.of(BUCKET_DERIVED)
+
+    def size_of_original(self, item: Hold) -> int:
+        """In bytes; PermanentError where it is gone."""
+        try:
+            head = self._s3.head_object(Bucket=self._uploads, Key=original_key(item.app, item.media_id))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                raise PermanentError("the uploaded file is gone: upload it again") from error
+            raise
+        return int(head["ContentLength"])
+
+    def fetch_original(self, item: Hold, target: Path) -> None:
+        """The upload, as a file."""
+        self._s3.download_file(self._uploads, original_key(item.app, item.media_id), str(target))
+
+    def fetch(self, made: Rendition, target: Path) -> None:
+        """A rendition, as a file."""
+        self._s3.download_file(self._derived, made.object_key, str(target))
+
+    def delete_original(self, item: Hold) -> None:
+        """The upload is not kept; deleted again, nothing happens."""
+        self._s3.delete_object(Bucket=self._uploads, Key=original_key(item.app, item.media_id))
+
+    def store(self, item: Hold, made: Made, folder: Path) -> Rendition:
+        """A file of the folder becomes a rendition."""
+        # The file's name is the decoder's word, and a decoder may be in a stranger's hands.
+        path = plain_file(folder / Path(made.file_name).name, folder)
+        key = derived_key(item.app, item.media_id, path.name)
+        self._s3.upload_file(
+            str(path),
+            self._derived,
+            key,
+            ExtraArgs={"ContentType": made.content_type, "CacheControl": _CACHING},
+        )
+        return _rendition(made, key, path.stat().st_size)
+
+    def store_text(self, item: Hold, made: Made, content: bytes) -> Rendition:
+        """A small file that was written here."""
+        key = derived_key(item.app, item.media_id, made.file_name)
+        self._s3.put_object(
+            Bucket=self._derived,
+            Key=key,
+            Body=content,
+            ContentType=made.content_type,
+            CacheControl=_CACHING,
+        )
+        return _rendition(made, key, len(content))
+
+
+def made_of(rendition: Rendition) -> Made:
+    """What was stored, as the rendition's own code knows it."""
+    return Made(
+        name=rendition.name,
+        kind=rendition.kind,
+        file_name=rendition.object_key.rpartition("/")[2],
+        content_type=rendition.content_type,
+        width=rendition.width,
+        height=rendition.height,
+        duration_seconds=rendition.duration_seconds,
+        codecs=rendition.codecs,
+        detail=rendition.detail,
+    )
+
+
+def _rendition(made: Made, key: str, size_bytes: int) -> Rendition:
+    return Rendition(
+        name=made.name,
+        kind=made.kind,
+        object_key=key,
+        content_type=made.content_type,
+        size_bytes=size_bytes,
+        width=made.width,
+        height=made.height,
+        duration_seconds=made.duration_seconds,
+        codecs=made.codecs,
+        detail=made.detail,
+    )
