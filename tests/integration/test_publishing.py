@@ -46,6 +46,16 @@ async def test_pointer_remembers_versions_and_what_each_learnt_from(stand: Bench
     assert versions.good[0].as_of_ms == run.launched_at_ms
 
 
+async def test_next_run_is_judged_against_the_recipe_that_is_served(stand: Bench):
+    store = stand.store()
+    assert await store.incumbent(APP) is None
+    old = Versions().published("r1", 1, 1, "beta=4.0,rank=16")
+    await _change(stand, old)
+    assert await store.incumbent(APP) == "beta=4.0,rank=16"
+    await _change(stand, old.rolled_back(2, TRENDING))
+    assert await store.incumbent(APP) is None
+
+
 async def test_experiment_goes_on_when_a_run_is_published(stand: Bench):
     old = Versions().published("20200101T000000000Z-0", 1, 1)
     await _change(stand, old.split("holdout", [Arm(TRENDING, 0.1)]))

@@ -117,5 +117,5 @@ def test_row_holds_all_of_it(runs: list[int], steps: list[str]):
 
 
 def test_row_of_before_versions_were_kept_is_read():
-    assert serving(versions_of({"run_id": "r1", "published_at_ms": 5}), "fam").version == ("r1", 5, 0)
+    assert serving(versions_of({"run_id": "r1", "published_at_ms": 5}), "fam").version == ("r1", 5, 0, None)
     assert versions_of({}) == Versions()

@@ -87,5 +87,13 @@ def test_beta_is_the_default_where_few_customers_can_be_judged():
     assert judging.chosen_beta(_sweep(few)) == judging.DEFAULT_BETA
 
 
+def test_recipe_is_read_as_it_was_written_and_an_unknown_name_is_passed_over():
+    args = train.arguments([*ARGUMENTS, "--alpha", "7.5", "--rank", "16"])
+    text = judging.recipe_text(args, 4.0)
+    assert not set(text) & set(" \"'{}")
+    found = train.arguments([*ARGUMENTS, "--incumbent", f"{text},later=1"]).incumbent
+    assert found == {name: getattr(args, name) for name in judging.RECIPE} | {"beta": 4.0}
+
+
 def test_manifest_of_arguments_is_json():
     assert json.loads(json.dumps(vars(train.arguments(ARGUMENTS))))["as_of_ms"] == 1

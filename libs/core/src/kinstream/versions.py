@@ -28,6 +28,8 @@ class Version(NamedTuple):
     published_at_ms: int
     as_of_ms: int
     """What happened before it is in the lists."""
+    recipe: str | None = None
+    """How it was learnt, in the job's own words, so that the next model can be judged against it."""
 
 
 class Arm(NamedTuple):
@@ -73,7 +75,7 @@ class Versions:
         """A good version by its run."""
         return next((version for version in self.good if version.run_id == run_id), None)
 
-    def published(self, run_id: str, now_ms: int, as_of_ms: int) -> "Versions":
+    def published(self, run_id: str, now_ms: int, as_of_ms: int, recipe: str | None = None) -> "Versions":
         """A run's lists are served from now on. PermanentError where it was rolled back or a newer one is.
 
         Run ids sort by time: whatever happens, an older run never replaces a newer one.
@@ -82,7 +84,8 @@ class Versions:
             raise PermanentError("the run was rolled back")
         if self.run_id is not None and self.run_id > run_id:
             raise PermanentError("a newer run is served already")
-        good = (Version(run_id, now_ms, as_of_ms), *(one for one in self.good if one.run_id != run_id))
+        version = Version(run_id, now_ms, as_of_ms, recipe)
+        good = (version, *(one for one in self.good if one.run_id != run_id))
         return replace(self, run_id=run_id, good=good[:MOST_KEPT], revision=self.revision + 1)
 
     def rolled_back(self, now_ms: int, to: str | None = None) -> "Versions":

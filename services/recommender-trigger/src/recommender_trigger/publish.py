@@ -49,6 +49,7 @@ class Manifest(msgspec.Struct, frozen=True):
     run_id: str
     gate: Gate
     recommendations: Written
+    recipe: str | None = None
 
 
 class Recommended(msgspec.Struct, frozen=True):
@@ -101,7 +102,7 @@ class Publisher:
             expected = manifest.recommendations.customers
             raise PermanentError(f"the run's output holds {written} lists, its manifest says {expected}")
         await self._report(run, raw, now_ms, units)
-        await self._flip(run, now_ms)
+        await self._flip(run, now_ms, manifest.recipe)
         return Outcome(True, manifest.gate.reason)
 
     async def _report(self, run: Run, raw: bytes, now_ms: int, units: int) -> None:
@@ -153,14 +154,14 @@ class Publisher:
             await asyncio.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))
         raise RetryableError("DynamoDB leaves items unprocessed; the table's write capacity is too small")
 
-    async def _flip(self, run: Run, now_ms: int) -> None:
+    async def _flip(self, run: Run, now_ms: int, recipe: str | None) -> None:
         key = keys.recommendation_pointer(run.app)
         while True:
             answer = await self._dynamodb.get_item(
                 TableName=self._table, Key=to_key(key), ConsistentRead=True
             )
             seen = versions_of(from_item(answer.get("Item", {})))
-            row = row_of(seen.published(run.run_id, now_ms, run.launched_at_ms))
+            row = row_of(seen.published(run.run_id, now_ms, run.launched_at_ms, recipe))
             put = {"TableName": self._table, "Item": to_key(key) | to_item(row), **guard(seen)}
             try:
                 await self._dynamodb.transact_write_items(

@@ -39,6 +39,8 @@ class Run:
     handle: str | None = None
     """The launcher's own name for what it launched."""
     customers_due: int = 0
+    incumbent: str | None = None
+    """Recipe of what is served at launch: the new model is judged against it too."""
     attempt: int = 1
     """How many times machines were asked for; one that fails for want of them is tried again."""
     avoid: tuple[str, ...] = ()

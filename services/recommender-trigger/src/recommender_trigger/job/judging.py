@@ -8,7 +8,6 @@ figure that is reported is of a choice that the window had no part in.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ INCUMBENT_SHARE = 0.98
 HOUR_MS = 3_600_000
 RECIPE = ("rank", "iterations", "reg_param", "alpha", "half_life_days", "half_life_events")
 """Arguments that a model's factors depend on."""
+WHOLE = ("rank", "iterations")
 
 
 class Judgement(NamedTuple):
@@ -159,13 +159,28 @@ def _incumbent(
     model: Model, events: DataFrame, window_ms: tuple[float, float], size: int, args: argparse.Namespace
 ) -> float:
     """NDCG of the recipe that is served now, learnt from what this model learnt from."""
-    served = json.loads(args.incumbent)
-    if any(served.get(name, getattr(args, name)) != getattr(args, name) for name in RECIPE):
-        theirs = argparse.Namespace(
-            **(vars(args) | {name: served[name] for name in RECIPE if name in served})
-        )
+    theirs = argparse.Namespace(**(vars(args) | args.incumbent))
+    if any(getattr(theirs, name) != getattr(args, name) for name in RECIPE):
         model = fit(events, window_ms[0], size, theirs)
-    return judge(model, events, window_ms, {"it": blend(served["beta"], ruled=True)}).ndcg["it"]
+    return judge(model, events, window_ms, {"it": blend(theirs.beta, ruled=True)}).ndcg["it"]
+
+
+def recipe_text(args: argparse.Namespace, beta: float) -> str:
+    """What a later run needs to learn as this one did; no spaces or quotes, for it is an argument."""
+    values = {name: getattr(args, name) for name in RECIPE} | {"beta": beta}
+    return ",".join(f"{name}={value}" for name, value in values.items())
+
+
+def parse_recipe(text: str) -> dict[str, float]:
+    """The recipe that `recipe_text` wrote; names that this release does not know are left out."""
+    values = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name in (*RECIPE, "beta"):
+            values[name] = int(value) if name in WHOLE else float(value)
+    if "beta" not in values:
+        raise argparse.ArgumentTypeError(f"{text} is no recipe: it names no beta")
+    return values
 
 
 def gate(metrics: Mapping[str, Any], args: argparse.Namespace) -> tuple[bool, str]:

@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from recommender_trigger.job.events import MOST_FILES_NAMED, UnreadableArchiveError, read_archive
-from recommender_trigger.job.judging import evaluate, gate
+from recommender_trigger.job.judging import evaluate, gate, parse_recipe, recipe_text
 from recommender_trigger.job.lists import write_lists
 
 FORMAT = 1
@@ -58,7 +58,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--list-length", type=int, default=30)
     add("--min-warm-users", type=int, default=50)
     add("--min-coverage", type=_share, default=0.01, help="of contents that lists of judged customers show")
-    add("--incumbent", help="JSON: beta and arguments of the recipe that is served now")
+    add("--incumbent", type=parse_recipe, help="recipe that is served now, as a manifest has it")
     return parser.parse_args(argv)
 
 
@@ -105,6 +105,7 @@ def train(spark: SparkSession, args: argparse.Namespace) -> dict[str, Any]:
         "refused_files": archive.refused_files[:MOST_FILES_NAMED],
         "events_by_day": archive.days,
         "metrics": metrics,
+        "recipe": recipe_text(args, metrics["beta"]) if metrics else None,
         "gate": {"publish": publish, "reason": reason},
         "recommendations": lists,
         "seconds": round(time.monotonic() - began, 1),
