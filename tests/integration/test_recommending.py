@@ -13,6 +13,7 @@ from ingest_api.exposures import Exposures
 from ingest_api.reads import Tables
 from ingest_api.recommendation_reads import RecommendationReads
 from ingest_api.recommending import Recommender
+from ingest_api.session_reads import SessionQuery, SessionReads
 from ingest_api.trending import Trending
 from kinstream import keys
 from kinstream.aws import AwsClients
@@ -20,7 +21,7 @@ from kinstream.chunks import Part
 from kinstream.dynamo import to_item
 from kinstream.errors import RetryableError
 from kinstream.events import format_time_ms
-from kinstream.resources import TABLE_COUNTERS, TABLE_RECOMMENDATIONS
+from kinstream.resources import TABLE_COUNTERS, TABLE_LEDGER, TABLE_RECOMMENDATIONS
 from kinstream.settings import CoreSettings
 from kinstream.versions import TRENDING, Arm, Versions, row_of
 from kinstream.views import trending
@@ -110,6 +111,20 @@ def _versions(*runs: str, as_of_ms: int = NOW_MS) -> Versions:
 async def test_without_any_training_what_is_trending_is_served(world: World):
     await world.trend("hot", "warm")
     assert await world.served() == (None, ["hot", "warm"])
+
+
+async def test_priorities_of_a_session_need_no_training(world: World):
+    async with engine(world.settings) as (worker,):
+        times = ((0, "reading"), (60_000, "drawing"), (240_000, "reading"))
+        events = [
+            event(occurred_at=format_time_ms(NOW_MS + after_ms), data={"activity": activity})
+            for after_ms, activity in times
+        ]
+        await worker.run("activity", events)
+    sessions = SessionReads(world.dynamodb, world.settings.names.of(TABLE_LEDGER))
+    query = SessionQuery(APP, "fam-1", NOW_MS, NOW_MS + HOUR_MS, limit=10)
+    ((found,), _) = await sessions.page(query, NOW_MS)
+    assert [name for name, _ in found.session.by_priority()] == ["drawing", "reading"]
 
 
 async def test_customer_whom_the_newest_version_lacks_has_the_list_of_the_last_good_one(world: World):

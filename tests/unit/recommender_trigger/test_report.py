@@ -41,8 +41,8 @@ MANIFEST = {
 }
 
 
-def _charges(machines: int = 4):
-    return charges(machines=machines, run_ms=900_000, written_units=2_000_000)
+def _charges(launcher: str = "emr"):
+    return charges(launcher, machines=4, run_ms=900_000, written_units=2_000_000)
 
 
 def test_page_tells_the_verdict_the_figures_what_was_refused_and_the_cost():
@@ -77,9 +77,11 @@ def test_plots_are_well_formed(plot: str):
 
 
 def test_cost_is_of_machines_by_time_and_of_lists_by_size():
-    assert _charges()["machines"].usd == pytest.approx(4 * 0.25 * (0.1632 + 0.0408))
-    assert _charges(0)["machines"].usd == 0
-    assert _charges()["lists"].usd == pytest.approx(1.25)
+    machines, lists = _charges()
+    assert machines.usd == pytest.approx(4 * 0.25 * (0.1632 + 0.0408))
+    assert lists.usd == pytest.approx(1.25)
+    assert _charges("local")[0].usd == 0
+    assert "not estimated" in page(RUN, MANIFEST, _charges("emr-serverless"))
     assert [write_units(size) for size in (1, 1024, 1025)] == [1, 1, 2]
 
 

@@ -1,6 +1,6 @@
 """What a run costs, by list prices: an estimate for its report, not a bill."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
 PRICES_AS_OF = "us-east-1, November 2025, on demand"
@@ -15,7 +15,8 @@ class Charge(NamedTuple):
     """One kind of charge."""
 
     what: str
-    usd: float
+    usd: float | None
+    """None: not estimated."""
 
 
 def write_units(item_bytes: int) -> int:
@@ -23,15 +24,21 @@ def write_units(item_bytes: int) -> int:
     return -(-item_bytes // _UNIT_BYTES)
 
 
-def charges(*, machines: int, run_ms: int, written_units: int) -> Mapping[str, Charge]:
-    """By name. `machines` is 0 where the run had none of its own; spot ones cost less than is said here."""
-    hours = machines * run_ms / _HOUR_MS
+def charges(launcher: str, *, machines: int, run_ms: int, written_units: int) -> Sequence[Charge]:
+    """Of a run by where it was launched; `machines` are those of its cluster."""
+    return (
+        _computing(launcher, machines, run_ms),
+        Charge(f"{written_units:,} DynamoDB write units", written_units * WRITE_UNIT_USD),
+    )
+
+
+def _computing(launcher: str, machines: int, run_ms: int) -> Charge:
     minutes = f"{run_ms / 60_000:.1f} min"
-    what = f"{machines} machines for {minutes}, as m7g.xlarge with EMR, spot counted as on demand"
-    return {
-        "machines": Charge(
-            what if machines else "none of its own: it ran on the trigger's machine",
-            hours * (M7G_XLARGE_USD_HOUR + EMR_ON_IT_USD_HOUR),
-        ),
-        "lists": Charge(f"{written_units:,} DynamoDB write units", written_units * WRITE_UNIT_USD),
-    }
+    match launcher:
+        case "emr":
+            what = f"{machines} machines for {minutes}, as m7g.xlarge with EMR, spot counted as on demand"
+            usd = machines * run_ms / _HOUR_MS * (M7G_XLARGE_USD_HOUR + EMR_ON_IT_USD_HOUR)
+            return Charge(what, usd)
+        case "local":
+            return Charge(f"{minutes} on the trigger's own machine", 0.0)
+    return Charge(f"{minutes} of {launcher}, which bills by what the job used", None)

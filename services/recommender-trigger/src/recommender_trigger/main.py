@@ -47,8 +47,7 @@ def build(
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     store = RunStore(dynamodb, names.of(TABLE_RECOMMENDATIONS), owner)
     customers = Customers(dynamodb, s3, names, settings.due_threshold_events)
-    machines = 2 + settings.emr_task_instances if launcher.name == "emr" else 0
-    publisher = Publisher(dynamodb, s3, names, store, machines)
+    publisher = Publisher(dynamodb, s3, names, store, machines=2 + settings.emr_task_instances)
     operations = Operations(sns, names)
     follower = Follower(
         settings=settings,

@@ -79,7 +79,7 @@ class Publisher:
     """Publishes the output of runs."""
 
     def __init__(self, dynamodb: Any, s3: Any, names: Names, store: RunStore, machines: int = 0) -> None:
-        """`machines`: how many a run has of its own, for its report's estimate of the cost."""
+        """`machines`: how many a cluster of EMR has, for the report's estimate of the cost."""
         self._dynamodb = dynamodb
         self._s3 = s3
         self._table = names.of(TABLE_RECOMMENDATIONS)
@@ -106,7 +106,9 @@ class Publisher:
         return Outcome(True, manifest.gate.reason)
 
     async def _report(self, run: Run, raw: bytes, now_ms: int, units: int) -> None:
-        costs = charges(machines=self._machines, run_ms=now_ms - run.launched_at_ms, written_units=units)
+        costs = charges(
+            run.launcher, machines=self._machines, run_ms=now_ms - run.launched_at_ms, written_units=units
+        )
         body = page(run, msgspec.json.decode(raw), costs).encode()
         await self._s3.put_object(
             Bucket=self._bucket,

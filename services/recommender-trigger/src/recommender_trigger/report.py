@@ -45,7 +45,7 @@ svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#445}foo
 """
 
 
-def page(run: Run, manifest: Mapping[str, Any], charges: Mapping[str, Charge]) -> str:
+def page(run: Run, manifest: Mapping[str, Any], charges: Sequence[Charge]) -> str:
     """The page. Nothing of any customer is in it, but names of contents' files and figures of all."""
     metrics, gate = manifest.get("metrics") or {}, manifest["gate"]
     verdict = "published" if gate["publish"] else "not published"
@@ -60,7 +60,7 @@ def page(run: Run, manifest: Mapping[str, Any], charges: Mapping[str, Charge]) -
         *_section("What it wrote", _table(_flat(manifest.get("recommendations", {})))),
         *_section(
             f"What it cost, about ({PRICES_AS_OF})",
-            _table((charge.what, f"${charge.usd:.4f}") for charge in charges.values()),
+            _table((one.what, "not estimated" if one.usd is None else f"${one.usd:.4f}") for one in charges),
         ),
         *_section("Arguments", _table(_flat(manifest.get("config", {})))),
         f"<footer>config {escape(str(manifest.get('config_hash', '')))}, "
