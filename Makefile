@@ -15,7 +15,7 @@ SOURCES := libs services tests benchmarks
 WORKERS ?= 2
 
 .PHONY: help setup demo demo-backpressure up test test-containers test-faults test-terraform check check-terraform \
-    format lock bench bench-ingest bench-ledger fuzz-media clean
+    format lock bench bench-ingest bench-ledger bench-recommender fuzz-media clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ bench-ingest: setup ## every number of ingest-api, with load, memory and an emul
 
 bench-ledger: setup ## every number of the session-worker: 5 minutes
 	@$(BIN)/python -m benchmarks ledger $(ARGS)
+
+bench-recommender: setup ## every number of the recommender, with Spark at 5 million events: 10 minutes
+	@$(BIN)/python -m benchmarks recommender $(ARGS)
 
 clean: ## remove what make and the stack left behind
 	rm -rf $(VENV) .venv-checkov .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build
