@@ -9,7 +9,7 @@ from pydantic import Field
 from kinstream.catalog.limits import MediaSettings
 from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE
 from media_worker.domain.containment import SandboxLimits
-from media_worker.domain.options import Options
+from media_worker.domain.options import Options, RecordingOptions
 from media_worker.domain.policy import Limits
 
 
@@ -38,6 +38,16 @@ class MediaWorkerSettings(MediaSettings):
     media_max_video_seconds: float = Field(7_200.0, gt=0)
     media_max_image_pixels: int = Field(100_000_000, gt=0)
     media_max_streams: int = Field(16, ge=1)
+    media_video_longest_side: int = Field(1_920, ge=16)
+    media_video_shortest_side: int = Field(1_080, ge=16)
+    """The largest video that is made, whichever way it is held."""
+    media_video_crf: int = Field(23, ge=0, le=51)
+    """x264's quality: lower is better and larger."""
+    media_loudness_lufs: float | None = Field(None, ge=-70, le=-5)
+    """Loudness that all sound is brought to, such as -16; unset, it stays as it was recorded."""
+    media_hls_from_seconds: float = Field(60.0, gt=0)
+    media_hls_from_bytes: int = Field(32 * 1024**2, gt=0)
+    """Video as long or as large as this becomes a stream in several sizes too."""
     media_decoder_memory_bytes: int = Field(900 * 1024**2, ge=100 * 1024**2)
     """Memory of its own for the process that decodes."""
     media_require_isolation: bool = False
@@ -61,7 +71,15 @@ class MediaWorkerSettings(MediaSettings):
     @property
     def options(self) -> Options:
         """Choices about renditions."""
-        return Options()
+        recording = RecordingOptions(
+            longest_side=self.media_video_longest_side,
+            shortest_side=self.media_video_shortest_side,
+            crf=self.media_video_crf,
+            loudness_lufs=self.media_loudness_lufs,
+            hls_from_seconds=self.media_hls_from_seconds,
+            hls_from_bytes=self.media_hls_from_bytes,
+        )
+        return Options(recording=recording)
 
     @property
     def sandbox_limits(self) -> SandboxLimits:
