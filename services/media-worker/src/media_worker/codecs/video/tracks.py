@@ -134,20 +134,28 @@ class EncodedVideo:
         # Clocks are coarse: a picture that comes a little early is not one too many.
         self._least_step = max(1, math.floor(0.9 / (h264.most_frames_a_second * self._tick)))
         self._last_pts: int | None = None
+        self._first_dts: int | None = None
+        self._late = 0
         self._seen = 0
         self.units = 0
 
     def feed(self, packet: AnyPacket) -> list[AnyPacket]:
-        return [made for frame in decoded(packet) for made in self.add(frame)]
+        if self._first_dts is None:
+            self._first_dts = packet.dts
+        return [made for frame in decoded(packet) for made in self._add(frame)]
 
-    def add(self, frame: VideoFrame) -> list[AnyPacket]:
+    def _add(self, frame: VideoFrame) -> list[AnyPacket]:
         """Encode a decoded picture, unless it comes too soon after the one before."""
         policy.check_picture(frame.width, frame.height, self._limits)
         self._seen += 1
         policy.check_pictures(self._seen, self._limits)
         pts = shown_at(frame, self._container)
         if pts is None:
-            pts = 0 if self._last_pts is None else self._last_pts + self._step
+            pts = self._late if self._last_pts is None else self._last_pts + self._late + self._step
+        if self._last_pts is None and self._container == "avi" and self._first_dts is not None:
+            # Its only times are those of decoding, which comes before a picture is shown.
+            self._late = max(0, pts - self._first_dts)
+        pts -= self._late
         if self._last_pts is not None and pts < self._last_pts + self._least_step:
             return []
         self._last_pts = pts
