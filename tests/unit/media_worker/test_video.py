@@ -111,6 +111,9 @@ def test_h264_and_aac_are_passed_on_from_any_container(tmp_path: Path, name: str
     results = make_all(source)
     check_playable(results, sample)
     assert frame_hashes(results.path("video")) == frame_hashes(source)
+    # The encoder tells of itself in a message beside the first picture, as cameras do with place and date.
+    assert b"x264 - core" in source.read_bytes()
+    assert b"x264 - core" not in results.path("video").read_bytes()
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, 270])

@@ -27,6 +27,7 @@ _PROBE_PACKETS = 2_000
 _MOST_THREADS = 4
 """Each thread of a decoder holds pictures of its own: memory must not grow with the machine."""
 _NOT_TOLD = 2
+_USUAL_FRAME_RATE = Fraction(30)
 _LARGE_PIXELS = 1920 * 1088
 
 
@@ -100,6 +101,12 @@ def opened(path: Path, container: str, limits: Limits) -> Iterator[InputContaine
 def threads() -> int:
     """As many as there are cores, within bounds."""
     return min(_MOST_THREADS, os.cpu_count() or 1)
+
+
+def rate_of(video: VideoStream) -> Fraction:
+    """Pictures a second on average, or a usual number where the file tells none or nonsense."""
+    rate = Fraction(video.average_rate or video.guessed_rate or _USUAL_FRAME_RATE)
+    return rate if 0 < rate <= 1_000 else _USUAL_FRAME_RATE
 
 
 def _counted_seconds(path: Path, found: Probe, limits: Limits) -> float | None:
