@@ -144,7 +144,8 @@ def _ffmpeg(program: Path, source: Path, recipe: Recipe, target: Path) -> list[s
     assert recipe.audio
     return [
         str(program), "-y", "-loglevel", "error", "-nostdin", "-i", str(source), "-map_metadata", "-1",
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p",
+        "-fps_mode", "passthrough", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23",
+        "-pix_fmt", "yuv420p",
         "-c:a", "aac", "-b:a", str(recipe.audio.bits_a_second), "-ac", str(recipe.audio.channels),
         "-movflags", "+faststart", str(target),
     ]  # fmt: skip

@@ -17,6 +17,8 @@ _Strip: TypeAlias = Callable[[AnyPacket], list[AnyPacket]]
 
 _WARM_UP_SECONDS = 0.1
 _SEI = 6
+_PICTURE = (1, 5)
+"""Units of a picture: messages come before them."""
 
 
 class Copied:
@@ -104,6 +106,8 @@ def _without_sei(length_bytes: int) -> _Strip:
 
     def strip(packet: AnyPacket) -> list[AnyPacket]:
         raw = memoryview(packet)
+        if len(raw) > length_bytes and raw[length_bytes] & 0x1F in _PICTURE:
+            return [packet]
         at, end = 0, len(raw)
         kept: list[memoryview] = []
         found = False

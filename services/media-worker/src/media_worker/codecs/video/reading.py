@@ -44,6 +44,8 @@ def probe(path: Path, container: str, limits: Limits) -> Probe:
             pictures=video.frames if video else 0,
         )
         policy.check_probe(found, limits)
+        for stream in filter(None, (video, audio)):  # threads would decode more than is looked at
+            stream.codec_context.thread_count = 1
         picture, sound = _first_frames(source, video, audio, limits)
     if found.video:
         if not picture:

@@ -40,9 +40,10 @@ class Timeline:
                 self._newest = clock.end_seconds - told
             clock.move(self._newest)
             seconds = told + clock.shift_seconds
-        clock.last_seconds = seconds
-        until = max(at, pts or at) + (packet.duration or 1)
-        clock.end_seconds = max(clock.end_seconds, until * clock.tick_seconds + clock.shift_seconds)
+        if pts is not None and pts > at:
+            told = pts * clock.tick_seconds
+        clock.shown_seconds = max(clock.shown_seconds, told + clock.shift_seconds)
+        clock.before_seconds, clock.last_seconds = clock.last_seconds, seconds
         if clock.shift_ticks:
             if pts is not None:
                 packet.pts = pts + clock.shift_ticks
@@ -60,8 +61,16 @@ class _Clock:
     def __init__(self, tick_seconds: float, shift_seconds: float) -> None:
         self.tick_seconds = tick_seconds
         self.last_seconds: float | None = None
-        self.end_seconds = 0.0
+        self.before_seconds: float | None = None
+        self.shown_seconds = 0.0
         self.move(shift_seconds)
+
+    @property
+    def end_seconds(self) -> float:
+        """When what has come is over: the last packet lasts as long as the one before."""
+        if self.last_seconds is None or self.before_seconds is None:
+            return self.shown_seconds + self.tick_seconds
+        return self.shown_seconds + max(self.tick_seconds, self.last_seconds - self.before_seconds)
 
     def move(self, shift_seconds: float) -> None:
         self.shift_seconds = shift_seconds
