@@ -104,6 +104,8 @@ class Probe:
     duration_seconds: float | None
     video: VideoFacts | None
     audio: AudioFacts | None
+    pictures: int = 0
+    """How many its index lists; 0 where it lists none."""
 
 
 def recognize(head: bytes) -> Format | None:
@@ -167,6 +169,7 @@ def check_probe(probe: Probe, limits: Limits) -> None:
         check_picture(probe.video.width, probe.video.height, limits)
     if probe.duration_seconds is not None:
         check_duration(probe.duration_seconds, limits)
+    check_pictures(probe.pictures, limits)
 
 
 def check_picture(width: int, height: int, limits: Limits) -> None:

@@ -40,6 +40,7 @@ def probe(path: Path, container: str, limits: Limits) -> Probe:
             duration_seconds=source.duration / av.time_base if source.duration else None,
             video=_video_facts(video) if video else None,
             audio=_audio_facts(audio) if audio else None,
+            pictures=video.frames if video else 0,
         )
         policy.check_probe(found, limits)
         picture, sound = _first_frames(source, video, audio, limits)
@@ -60,6 +61,8 @@ class Source:
     path: Path
     found: Probe
     limits: Limits
+    scratch: Path
+    """Where files may lie for a moment."""
 
     def opened(self) -> AbstractContextManager[InputContainer]:
         """As `opened`."""
