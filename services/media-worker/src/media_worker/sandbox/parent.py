@@ -95,7 +95,7 @@ class Sandbox:
         """
         allowed = limits or self._limits
         with self._lock:
-            call = _Call(self._started(), allowed, folder, progress)
+            call = _Call(self._started(allowed), allowed, folder, progress)
             try:
                 answer = call.wait(work, args)
             except BaseException:
@@ -117,12 +117,12 @@ class Sandbox:
             self._server.stop()
             self._server = None
 
-    def _started(self) -> "_Server":
+    def _started(self, limits: SandboxLimits) -> "_Server":
         if self._server and not self._server.is_alive():
             self._stop()
         if self._server is None:
             self._server = _Server(self._preload)
-        if self._limits.must_isolate and seccomp.NAME in self._server.lacking:
+        if limits.must_isolate and seccomp.NAME in self._server.lacking:
             raise RetryableError(f"files are not decoded here: the kernel lacks {seccomp.NAME}")
         return self._server
 
