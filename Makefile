@@ -15,7 +15,7 @@ SOURCES := libs services tests benchmarks
 WORKERS ?= 2
 
 .PHONY: help setup demo demo-backpressure up test test-containers test-faults test-terraform check check-terraform \
-    format lock bench bench-ingest bench-ledger fuzz-media clean
+    format lock bench bench-ingest bench-ledger bench-recommender fuzz-media clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -47,7 +47,8 @@ test-containers: setup ## the same tests before servers in containers: emulator,
 
 test-faults: setup ## the long fault runs, which `make test` has in a short form: 15 minutes
 	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
-	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
+	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py \
+	    tests/integration/test_emr_runs.py $(ARGS)
 
 fuzz-media: setup ## 2,000 media files with random bits turned over, through the decoders: 5 minutes; needs zzuf
 	@KINSTREAM_TESTS_REQUIRE_MEDIA_TOOLS=1 KINSTREAM_FUZZ_MUTANTS=$(or $(MUTANTS),2000) \
@@ -83,6 +84,9 @@ bench-ingest: setup ## every number of ingest-api, with load, memory and an emul
 
 bench-ledger: setup ## every number of the session-worker: 5 minutes
 	@$(BIN)/python -m benchmarks ledger $(ARGS)
+
+bench-recommender: setup ## every number of the recommender, with Spark at 5 million events: 10 minutes
+	@$(BIN)/python -m benchmarks recommender $(ARGS)
 
 clean: ## remove what make and the stack left behind
 	rm -rf $(VENV) .venv-checkov .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build

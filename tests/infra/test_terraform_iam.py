@@ -79,7 +79,7 @@ CALLS: Mapping[str, frozenset[Call]] = {
         table/counters/index/trend: query
         table/ledger: query
         table/records: query update_item get_item
-        table/recommendations: get_item
+        table/recommendations: get_item query
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
         queue/uploads: get_queue_url send_message

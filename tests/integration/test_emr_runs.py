@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import boto3
@@ -17,7 +18,7 @@ from recommender_trigger.emr_events import EmrEvents
 from recommender_trigger.launchers.emr_request import job_flow
 from recommender_trigger.launchers.emr_serverless import job_run_request
 from recommender_trigger.launchers.staging import StagedJob
-from tests.support.emr_stand import CUSTOMERS, EmrStand, Place, emr_stand, place
+from tests.support.emr_stand import CUSTOMERS, LEASE_SECONDS, EmrStand, Place, emr_stand, place
 from tests.support.fault_proxy import Fault, Kind
 from tests.support.recommender import APP
 from tests.support.scripted_emr import Script, broken, refused
@@ -29,6 +30,10 @@ FLEET_TIMEOUT = broken("INSTANCE_FLEET_TIMEOUT", "no machines within 10 minutes"
 STEP_FAILED = broken(
     "STEP_FAILURE", step="FAILED", Reason="Unknown Error.", Message="no events", LogFile="s3://logs/stderr.gz"
 )
+_CALLS_BEFORE_A_FAILURE = 14
+_CALLS_AFTER_IT = 30
+_STRIDE = 1 if os.environ.get("KINSTREAM_FAULTS") == "long" else 3
+"""Every death of a trigger is tried on the way of a run that goes well; on others every third, or all."""
 JOB = StagedJob("s3://jobs/train.py", "s3://jobs/job.zip")
 
 
@@ -238,6 +243,22 @@ async def test_cluster_that_is_launched_twice_because_the_list_is_late_is_ended(
     assert {alert["kind"] for alert in await stand.told(run.run_id)} == {"training.orphan_ended"}
 
 
+async def test_trigger_that_stood_still_launches_an_orphan_that_is_ended(stand: EmrStand):
+    stand.emr.forget(Script(), Script(("RUNNING",)))
+    slow = stand.trigger(faulty=True)
+    with stand.emr.launch_held_back() as is_held:
+        await slow.tick()
+        assert await asyncio.to_thread(is_held.wait, 60)
+        stand.clock.move(LEASE_SECONDS + 1)
+        run = await stand.serve(stand.trigger())
+        assert await _is_served(stand, run)
+    await slow.idle()
+    assert [attempt.is_at_work for attempt in stand.emr.attempts] == [False, True]
+    await stand.trigger().tick()
+    assert not stand.emr.at_work
+    assert await stand.last() == run
+
+
 async def test_orphans_are_ended_and_what_is_not_ours_is_left(stand: EmrStand):
     own = new_run_id(stand.clock.now_ms)
     run = Run(APP, own, State.LAUNCHING, stand.clock.now_ms)
@@ -298,6 +319,15 @@ async def test_killed_trigger_loses_and_doubles_nothing_wherever_it_dies(stand: 
     assert calls > 25
 
 
+async def test_killed_trigger_leaves_one_job_run(serverless: EmrStand):
+    for calls in range(7, 17, _STRIDE):
+        await serverless.begin(Script(("RUNNING", "SUCCESS")))
+        assert await serverless.killed_after(calls)
+        (run,) = await serverless.carried_on()
+        assert await _is_served(serverless, run), calls
+        assert len(serverless.emr.attempts) == 1, calls
+
+
 async def test_killed_trigger_asks_for_other_machines_once(stand: EmrStand):
     calls = _CALLS_BEFORE_A_FAILURE
     while True:
@@ -308,7 +338,7 @@ async def test_killed_trigger_asks_for_other_machines_once(stand: EmrStand):
         assert (run.attempt, len(stand.emr.attempts)) == (2, 2), calls
         if not died or calls >= _CALLS_AFTER_IT:
             break
-        calls += 1
+        calls += _STRIDE
 
 
 async def test_killed_trigger_never_keeps_a_failure_to_itself(stand: EmrStand):
@@ -322,8 +352,4 @@ async def test_killed_trigger_never_keeps_a_failure_to_itself(stand: EmrStand):
         assert await stand.waiting() == dict.fromkeys(CUSTOMERS, 100), calls
         if not died:
             break
-        calls += 1
-
-
-_CALLS_BEFORE_A_FAILURE = 14
-_CALLS_AFTER_IT = 30
+        calls += _STRIDE

@@ -260,15 +260,15 @@ def test_phone_video_and_photo_become_renditions_without_a_place(
         stack.wait_until_idle()
         heard = told()
 
-    for media_id, kind in ((clip_id, "video"), (photo_id, "image")):
+    for media_id in (clip_id, photo_id):
         mine = [(one.kind, one.body) for one in heard if one.body["media_id"] == media_id]
-        assert mine[-1] == ("media.ready", {"media_id": media_id, "kind": kind})
+        assert mine[-1] == ("media.ready", {"media_id": media_id, "state": "ready", "reason": None})
         percents = [body["progress"] for one, body in mine[:-1] if one == "media.progress"]
         assert percents == sorted(percents)
         assert 0 < len(percents) == len(mine) - 1
     assert (video["state"], video["progress"], video["reason"]) == ("ready", 100, None)
     sizes = {made["name"]: (made["width"], made["height"]) for made in video["renditions"]}
-    assert sizes == {"video": (288, 352), "poster": (288, 384)}
+    assert sizes == {"video": (288, 352), "poster": (288, 384), "preview": (240, 320)}
     sizes = {made["name"]: (made["width"], made["height"]) for made in image["renditions"]}
     assert sizes == {"image-1280": (720, 1280), "image-640": (360, 640), "image-256": (144, 256)}
     for made in [*video["renditions"], *image["renditions"]]:

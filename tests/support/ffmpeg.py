@@ -42,7 +42,17 @@ def complaints(path: Path) -> str:
 def picture(path: Path, at_seconds: float = 0.0) -> Image.Image:
     """The picture as ffmpeg shows it at a time: turned as the file says, with square pixels."""
     raw = _run(
-        *("ffmpeg", "-nostdin", "-v", "error", "-ss", str(at_seconds), "-i", str(path), "-frames:v", "1"),
+        *(
+            "ffmpeg",
+            "-nostdin",
+            "-v",
+            "error",
+            *(["-ss", str(at_seconds)] if at_seconds else []),
+            "-i",
+            str(path),
+            "-frames:v",
+            "1",
+        ),
         *("-vf", "scale=trunc(iw*sar+0.5):ih", "-f", "image2pipe", "-c:v", "png", "-"),
     )
     return Image.open(BytesIO(raw)).convert("RGB")

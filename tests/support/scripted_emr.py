@@ -7,6 +7,7 @@ of their own answers to botocore's model. Everything else goes on to the emulato
 import asyncio
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,6 +89,7 @@ class ScriptedEmr:
         self.calls: list[str] = []
         self.hidden_lists = 0
         """In so many lists nothing that is new is shown yet."""
+        self._held: tuple[threading.Event, threading.Event] | None = None
         self._now_ms = now_ms
         self._job = job
         self._models = {name: model_of(name) for name in ("emr", "emr-serverless")}
@@ -98,6 +100,16 @@ class ScriptedEmr:
         self.calls.clear()
         self.scripts = list(scripts) or [Script()]
         self.hidden_lists = 0
+
+    @contextmanager
+    def launch_held_back(self) -> Iterator[threading.Event]:
+        """The next cluster is launched when the block is left; the event says that it was asked for."""
+        asked, let_go = threading.Event(), threading.Event()
+        self._held = asked, let_go
+        try:
+            yield asked
+        finally:
+            let_go.set()
 
     @property
     def at_work(self) -> list[Attempt]:
@@ -131,6 +143,10 @@ class ScriptedEmr:
         return web.json_response(answered, content_type="application/x-amz-json-1.1")
 
     async def _RunJobFlow(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - called by its name
+        if self._held:
+            (asked, let_go), self._held = self._held, None
+            asked.set()
+            await asyncio.to_thread(let_go.wait)
         subnets = sent["Instances"]["Ec2SubnetIds"]
         attempt = self._launched(f"j-{len(self.attempts):013X}", sent, subnets[0])
         return {"JobFlowId": attempt.id, "ClusterArn": f"arn:aws:elasticmapreduce:::cluster/{attempt.id}"}

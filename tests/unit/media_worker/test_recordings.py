@@ -1,13 +1,14 @@
 """What is decided about recordings: pure, without a codec."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kinstream.errors import PermanentError
-from media_worker.domain import costs, policy
+from media_worker.domain import costs, policy, tones
 from media_worker.domain.ladder import (
     Segment,
     bandwidths,
@@ -209,7 +210,7 @@ def test_storyboard_file_says_which_part_is_when() -> None:
 def test_preview_is_of_pieces_that_do_not_overlap(seconds: float) -> None:
     places = preview_places(seconds, 3, 3)
     assert sum(length for _, length in places) == pytest.approx(3)
-    for (start, length), (following, _) in zip(places, places[1:], strict=False):
+    for (start, length), (following, _) in pairwise(places):
         assert start + length <= following + 1e-6
     if len(places) > 1:
         assert places[-1][0] + places[-1][1] <= seconds
@@ -228,3 +229,16 @@ def test_larger_and_longer_video_is_estimated_to_cost_more() -> None:
     assert costs.frames(VideoFacts("h264", 2, 2), 10) == 300
     assert costs.encode_seconds(small, 300, 640, 360) < costs.encode_seconds(large, 300, 1920, 1080)
     assert costs.decode_seconds(small, 300) < costs.decode_seconds(large, 300)
+
+
+@pytest.mark.parametrize("transfer", [tones.PQ, tones.HLG])
+def test_table_of_tones_keeps_grey_grey_and_brighter_brighter(transfer: int) -> None:
+    head, *rows = tones.cube(transfer).split("\n")[:-1]
+    assert head == "LUT_3D_SIZE 33"
+    assert len(rows) == 33**3
+    greys = [[float(value) for value in row.split()] for row in rows[:: 33 * 33 + 33 + 1]]
+    levels = [grey[1] for grey in greys]
+    assert all(max(grey) - min(grey) < 0.002 for grey in greys)
+    assert levels == sorted(levels)
+    assert levels[0] == 0
+    assert levels[-1] > 0.99

@@ -80,7 +80,7 @@ data "aws_iam_policy_document" "ingest_api" {
 
   statement {
     sid       = "Recommendations"
-    actions   = ["dynamodb:GetItem"]
+    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
     resources = [local.table.recommendations]
   }
 

@@ -29,6 +29,7 @@ from ingest_api.dialects.posthog import PostHog
 from ingest_api.dialects.segment import Segment
 from ingest_api.dialects.snowplow import Snowplow
 from ingest_api.errors import ApiError
+from ingest_api.exposures import Exposures
 from ingest_api.live_hub import LiveHub, StreamBounds
 from ingest_api.manifest import Manifests
 from ingest_api.metrics import Metrics
@@ -37,6 +38,8 @@ from ingest_api.quarantine import Quarantine
 from ingest_api.rate_limit import Limits, RateLimiter
 from ingest_api.readiness import Readiness
 from ingest_api.reads import Tables
+from ingest_api.recommendation_reads import RecommendationReads
+from ingest_api.recommending import Recommender
 from ingest_api.routes.content import content_router
 from ingest_api.routes.customers import customer_router
 from ingest_api.routes.family import family_router
@@ -57,6 +60,7 @@ from ingest_api.url_signing import UrlSigner, parse_keys
 from ingest_api.variants import Variants
 from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
 from kinstream.catalog import open_catalog
+from kinstream.clock import now_ms
 from kinstream.errors import KinstreamError, RetryableError
 from kinstream.readiness import ReadyFile
 from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, QUEUE_UPLOADS, TABLE_LEDGER, TOPIC_EVENTS
@@ -149,6 +153,9 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             dialects=[Segment(), Snowplow(), PostHog(), CloudEvents()],
         )
         trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)
+        exposures = Exposures(publisher.publish)
+        recommendations = RecommendationReads(dynamodb, names, settings.recommendation_cache_seconds, now_ms)
+        recommender = Recommender(recommendations, trending, exposures)
         sessions = SessionReads(dynamodb, names.of(TABLE_LEDGER))
         catalog = open_catalog(settings.catalog_url.get_secret_value())
         links = Links(signer, settings.public_url, settings.media_url_expiry_seconds)
@@ -161,7 +168,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         readiness.at_the_end(hub.stop)
         readiness.at_the_end(variants.stop)
         routers = [
-            customer_router(tables, sessions, trending, authenticator),
+            customer_router(tables, sessions, recommender, authenticator),
             family_router(tables, authenticator),
             content_router(tables, trending, authenticator),
             media_router(catalog, presigner, manifests, settings, authenticator),
@@ -176,6 +183,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             yield build_app(collector, routers, access_log)
         finally:
             readiness.set(False)
+            await exposures.close()
             await publisher.close()
             await rules.close()
             await hub.close()

@@ -50,6 +50,8 @@ class IngestSettings(MediaSettings):
     key_cache_seconds: float = Field(10.0, ge=0)
     """How long a revoked key may still work."""
     trending_cache_seconds: int = Field(15, ge=1)
+    recommendation_cache_seconds: float = Field(10.0, ge=0, le=600)
+    """How long after a rollback or another change of what is served the old may still be."""
     startup_wait_seconds: float = Field(60.0, gt=0)
     """How long to wait at the start for dependencies that are still starting."""
     access_log_every: int = Field(100, ge=1)

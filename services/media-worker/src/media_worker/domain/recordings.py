@@ -6,11 +6,11 @@ from fractions import Fraction
 from media_worker.domain.geometry import clockwise_turn, even, fit, square_pixels
 from media_worker.domain.options import RecordingOptions
 from media_worker.domain.policy import AudioFacts, Colors, Probe, VideoFacts
+from media_worker.domain.tones import HLG, PQ
 
 POSTER_CANDIDATES = 5
 
 BT709 = Colors(1, 1, 1)
-_HDR_TRANSFERS = (16, 18)  # PQ and HLG
 _PLAYABLE_PIXEL_FORMATS = ("yuv420p", "yuvj420p")
 # AVI tells no presentation times, and guessed ones are wrong where pictures are reordered.
 _COPIED_VIDEO_FROM = ("mov", "matroska", "mpegts")
@@ -29,8 +29,8 @@ class PictureRecipe:
     """Clockwise."""
     pixel_aspect: Fraction = Fraction(1)
     deinterlace: bool = False
-    tone_map: bool = False
-    """Whether brighter colours than a usual screen has are brought down to it."""
+    tone_map: int | None = None
+    """The code of a transfer for brighter screens than usual ones, from which colours are brought down."""
     colors: Colors = BT709
     """What the numbers of the shown picture mean."""
 
@@ -143,7 +143,7 @@ def rung_picture(facts: VideoFacts, shorter_side: int) -> PictureRecipe:
 
 def is_hdr(facts: VideoFacts) -> bool:
     """Whether its colours are meant for brighter screens than browsers may assume."""
-    return facts.colors.transfer in _HDR_TRANSFERS
+    return facts.colors.transfer in (PQ, HLG)
 
 
 def _picture(facts: VideoFacts, width: int, height: int, pixel_aspect: Fraction) -> PictureRecipe:
@@ -154,7 +154,7 @@ def _picture(facts: VideoFacts, width: int, height: int, pixel_aspect: Fraction)
         turn_degrees=clockwise_turn(facts.rotation),
         pixel_aspect=pixel_aspect,
         deinterlace=facts.interlaced,
-        tone_map=is_hdr(facts),
+        tone_map=facts.colors.transfer if is_hdr(facts) else None,
         colors=facts.colors if keeps_meaning else BT709,
     )
 

@@ -25,7 +25,7 @@ class Audio(Rendition):
         assert found is not None
         target = work.folder / "audio.m4a"
         recipe = recording_recipe(found, work.options.recording)
-        video.convert(video.Source(work.source, found, work.limits), recipe, target, work.report)
+        video.convert(video.Source(work.source, found, work.limits, work.folder), recipe, target, work.report)
         told = video.describe(target)
         return [
             Made(

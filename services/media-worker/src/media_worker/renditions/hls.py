@@ -86,7 +86,9 @@ def _pictures(rung: Rung, work: Work) -> list[Made]:
     target = work.folder / f"{rung.name}.mp4"
     recipe = Recipe(VideoRecipe(copy=False, picture=picture), None, None)
     h264 = h264_recipe(options, rung.most_bits_a_second, options.hls_segment_seconds)
-    video.write_segments(video.Source(work.source, found, work.limits), recipe, h264, target, work.report)
+    video.write_segments(
+        video.Source(work.source, found, work.limits, work.folder), recipe, h264, target, work.report
+    )
     told = video.describe(target)
     more = {"has_sound": found.audio is not None, "frame_rate": round(told.frame_rate, 3)}
     return _with_playlist(rung.name, target, told.codecs, more, picture)
@@ -102,7 +104,9 @@ def _sound(work: Work) -> list[Made]:
     sound = replace(sound, copy=sound.copy and found.container in ("mov", "matroska"))
     recipe = Recipe(None, sound, None)
     h264 = h264_recipe(options, None, options.hls_segment_seconds)
-    video.write_segments(video.Source(work.source, found, work.limits), recipe, h264, target, work.report)
+    video.write_segments(
+        video.Source(work.source, found, work.limits, work.folder), recipe, h264, target, work.report
+    )
     told = video.describe(target)
     return _with_playlist(SOUND_NAME, target, told.codecs, {"channels": told.channels})
 

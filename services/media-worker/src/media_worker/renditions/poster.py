@@ -27,7 +27,7 @@ class Poster(Rendition):
         picture = recording_recipe(found, work.options.recording).poster
         assert picture is not None
         target = work.folder / "poster.jpg"
-        video.write_poster(video.Source(work.source, found, work.limits), picture, target)
+        video.write_poster(video.Source(work.source, found, work.limits, work.folder), picture, target)
         return [Made("poster", "image", target.name, "image/jpeg", picture.width, picture.height)]
 
 

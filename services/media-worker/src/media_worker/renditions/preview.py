@@ -37,7 +37,7 @@ class Preview(Rendition):
         assert found.video is not None
         picture = scaled(found.video, options.preview_side)
         target = work.folder / "preview.mp4"
-        source = video.Source(work.source, found, work.limits)
+        source = video.Source(work.source, found, work.limits, work.folder)
         places = _places(work.facts, options)
         video.write_preview(source, picture, places, options.preview_frames_a_second, target)
         told = video.describe(target)

@@ -32,7 +32,7 @@ class Storyboard(Rendition):
         sprite, board = work.folder / "storyboard.jpg", work.folder / "storyboard.vtt"
         times = _times(work.facts, options)
         columns = storyboard_columns(len(times))
-        source = video.Source(work.source, found, work.limits)
+        source = video.Source(work.source, found, work.limits, work.folder)
         shown = video.write_sheet(source, picture, times, columns, sprite)
         end_seconds = work.facts.duration_seconds
         board.write_text(storyboard_vtt(sprite.name, shown, end_seconds, picture, columns))

@@ -38,7 +38,7 @@ class Video(Rendition):
         recipe = recording_recipe(found, options)
         assert recipe.video is not None
         target = work.folder / "video.mp4"
-        source = video.Source(work.source, found, work.limits)
+        source = video.Source(work.source, found, work.limits, work.folder)
         video.convert(source, recipe, target, work.report, h264_recipe(options))
         told = video.describe(target)
         return [

@@ -1,6 +1,8 @@
 """Pictures as they are shown: deinterlaced, in size, in the colours of usual screens, right way up."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TypeAlias
 
 from av.error import FFmpegError
@@ -8,6 +10,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from media_worker.domain.recordings import PictureRecipe
+from media_worker.domain.tones import cube
 
 _TURNS = {90: ("transpose=clock",), 180: ("hflip", "vflip"), 270: ("transpose=cclock",)}
 _FULL_RANGE = 2
@@ -17,8 +20,9 @@ _Key: TypeAlias = "tuple[int, int, str, int, int, str]"
 class Pictures:
     """Brings decoded pictures into the recipe's form. One that has it already is passed on untouched."""
 
-    def __init__(self, recipe: PictureRecipe, pixel_format: str = "yuv420p") -> None:
+    def __init__(self, recipe: PictureRecipe, scratch: Path, pixel_format: str = "yuv420p") -> None:
         self._recipe = recipe
+        self._scratch = scratch
         self._format = pixel_format
         self._key: _Key | None = None
         self._graph: Graph | None = None
@@ -32,7 +36,7 @@ class Pictures:
         if key != self._key:  # a recording may change its size on the way
             yield from self.flush()
             self._key = key
-            self._graph = None if self._is_ready(frame) else _graph(key, self._filters(frame))
+            self._graph = None if self._is_ready(frame) else self._new(key, frame)
         if self._graph is None:
             yield frame
             return
@@ -53,6 +57,15 @@ class Pictures:
             made += self.flush()
         return made[0]
 
+    def _new(self, key: _Key, frame: VideoFrame) -> Graph:
+        if self._recipe.tone_map is None:
+            return _graph(key, self._filters(frame, None))
+        # The table is read as the graph is built, and not needed after.
+        with NamedTemporaryFile("w", dir=self._scratch, suffix=".cube") as table:
+            table.write(cube(self._recipe.tone_map))
+            table.flush()
+            return _graph(key, self._filters(frame, table.name))
+
     def _pulled(self, graph: Graph) -> Iterator[VideoFrame]:
         while True:
             try:
@@ -64,29 +77,44 @@ class Pictures:
         recipe = self._recipe
         return (
             (frame.width, frame.height, frame.format.name) == (recipe.width, recipe.height, self._format)
-            and not (recipe.turn_degrees or recipe.deinterlace or recipe.tone_map)
+            and not (recipe.turn_degrees or recipe.deinterlace or recipe.tone_map is not None)
             and int(frame.color_range) != _FULL_RANGE
         )
 
-    def _filters(self, frame: VideoFrame) -> list[str]:
+    def _filters(self, frame: VideoFrame, table: str | None) -> list[str]:
         recipe = self._recipe
         width, height = recipe.width, recipe.height
         if recipe.turn_degrees % 180:
             width, height = height, width
         still = self._format.startswith("yuvj")  # JPEG's colours: BT.601, full range
-        scale = [f"scale={width}:{height}:flags=bicubic:out_range={'pc' if still else 'tv'}"]
-        if recipe.tone_map:
-            scale.append("out_primaries=bt709:out_transfer=bt709:intent=perceptual")
+        size, flags = f"{width}:{height}:flags=bicubic", f"out_range={'pc' if still else 'tv'}"
+        is_rgb = table is not None or not frame.format.name.startswith(("yuv", "nv", "p0", "gray"))
         if still:
-            scale.append("out_color_matrix=bt601")
-        elif recipe.tone_map or not frame.format.name.startswith(("yuv", "nv", "p0", "gray")):
-            scale.append("out_color_matrix=bt709")
+            flags += ":out_color_matrix=bt601"
+        elif is_rgb:
+            flags += ":out_color_matrix=bt709"
+        toned = []
+        if table is not None:
+            toned = [
+                f"scale={size}:in_color_matrix=bt2020",
+                "format=gbrp10le",
+                f"lut3d=file={_escaped(table)}",
+                "setparams=color_primaries=bt709:color_trc=bt709",
+            ]
+            size = "iw:ih"
         return [
             *(["yadif=deint=interlaced"] if recipe.deinterlace else []),
-            ":".join(scale),
+            *toned,
+            f"scale={size}:{flags}",
             f"format={self._format}",
             *_TURNS.get(recipe.turn_degrees, ()),
         ]
+
+
+def _escaped(path: str) -> str:
+    for special in "\\':":
+        path = path.replace(special, f"\\{special}")
+    return path
 
 
 def _graph(key: _Key, filters: list[str]) -> Graph:

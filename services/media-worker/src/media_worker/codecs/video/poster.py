@@ -21,16 +21,16 @@ def write_poster(given: Source, picture: PictureRecipe, destination: Path) -> No
     """A JPEG of the sharpest of several pictures."""
     width, height = even(*fit(picture.width, picture.height, _SCORE_SIDE))
     # Colours do not make a picture sharp: what brings them down to usual screens is not done for these.
-    small = replace(picture, width=width, height=height, tone_map=False)
+    small = replace(picture, width=width, height=height, tone_map=None)
     best: tuple[int, VideoFrame] | None = None
     with given.opened() as source:
         for frame in _candidates(source, given.found.duration_seconds):
             # At one quality, the picture with most detail makes the largest JPEG.
-            score = len(jpeg(frame, small))
+            score = len(jpeg(frame, small, given.scratch))
             if best is None or score > best[0]:
                 best = score, frame
     chosen = best[1] if best else _first(given)
-    destination.write_bytes(jpeg(chosen, picture))
+    destination.write_bytes(jpeg(chosen, picture, given.scratch))
 
 
 def _first(given: Source) -> VideoFrame:

@@ -33,7 +33,7 @@ def write_preview(
         given.opened() as source,
         av.open(str(destination), "w", format="mp4", options=dict(FASTSTART)) as target,
     ):
-        writer = _Writer(target, picture, frames_a_second)
+        writer = _Writer(target, picture, frames_a_second, given.scratch)
         for at_ms, frame in _pieces(source, given.found.container, places, frames_a_second):
             writer.add(at_ms, frame)
         if not writer.pictures:  # no place in the file can be searched: from the start, then
@@ -49,7 +49,9 @@ def write_preview(
 class _Writer:
     """Encodes the pictures of a preview."""
 
-    def __init__(self, target: OutputContainer, picture: PictureRecipe, frames_a_second: int) -> None:
+    def __init__(
+        self, target: OutputContainer, picture: PictureRecipe, frames_a_second: int, scratch: Path
+    ) -> None:
         out = target.add_stream("libx264", rate=frames_a_second, options={"crf": "28", "preset": "veryfast"})
         assert isinstance(out, VideoStream)
         context = out.codec_context
@@ -58,7 +60,7 @@ class _Writer:
         context.thread_count = threads()
         context.colorspace = picture.colors.matrix
         context.color_primaries, context.color_trc = picture.colors.primaries, picture.colors.transfer
-        self._target, self._out, self._form = target, out, Pictures(picture)
+        self._target, self._out, self._form = target, out, Pictures(picture, scratch)
         self._duration_ms = 1_000 // frames_a_second
         self.pictures = 0
 

@@ -61,6 +61,8 @@ class Source:
     path: Path
     found: Probe
     limits: Limits
+    scratch: Path
+    """Where files may lie for a moment."""
 
     def opened(self) -> AbstractContextManager[InputContainer]:
         """As `opened`."""

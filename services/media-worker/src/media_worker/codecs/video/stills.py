@@ -1,6 +1,7 @@
 """Pictures as JPEG."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.video.frame import VideoFrame
@@ -13,9 +14,9 @@ _FULL_RANGE = 2
 _QUALITY = "3"
 
 
-def jpeg(frame: VideoFrame, recipe: PictureRecipe) -> bytes:
+def jpeg(frame: VideoFrame, recipe: PictureRecipe, scratch: Path) -> bytes:
     """A decoded picture in the recipe's form."""
-    return encoded(Pictures(recipe, JPEG_FORMAT).one(frame))
+    return encoded(Pictures(recipe, scratch, JPEG_FORMAT).one(frame))
 
 
 def encoded(shown: VideoFrame) -> bytes:

@@ -14,7 +14,7 @@ from media_worker.codecs.video.sheets import sheet
 from media_worker.codecs.video.stills import JPEG_FORMAT, encoded
 from media_worker.domain.recordings import PictureRecipe
 
-_SHORT_SECONDS = 120.0
+_SHORT_SECONDS = 30.0
 
 
 def write_sheet(
@@ -24,7 +24,7 @@ def write_sheet(
 
     Only pictures that can be decoded by themselves are, where the video has enough of them.
     """
-    found, form = given.found, Pictures(picture, JPEG_FORMAT)
+    found, form = given.found, Pictures(picture, given.scratch, JPEG_FORMAT)
     with given.opened() as source:
         tiles = dict(_tiles(source, found.container, times, form))
     if len(tiles) * 2 < len(times) and (found.duration_seconds or 0) <= _SHORT_SECONDS:

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from media_worker.codecs.video.packets import AnyPacket
 
-_BACK_SECONDS = 1.0
+_BACK_SECONDS = 0.5
 _JUMP_SECONDS = {"mpegts": 10.0}
 """A broadcast's clock may start anew at any place. Elsewhere a long still is an honest one."""
 _LONG_STILL_SECONDS = 3_600.0
@@ -38,7 +38,8 @@ class Timeline:
             self._newest = shift
         self._shifts[index] = shift
         self._last[index] = told + shift
-        self._ends[index] = told + shift + float(max(packet.duration or 0, 1) * tick)
+        until = max(at, packet.pts or at) + max(packet.duration or 0, 1)
+        self._ends[index] = max(self._ends.get(index, 0.0), float(until * tick) + shift)
         _move(packet, round(Fraction(shift) / tick) if shift else 0)
         return told + shift
 

@@ -59,7 +59,7 @@ class Copied:
             return []
         if self._is_video and not self.units and not packet.is_keyframe:
             return []
-        if not self._is_video and _is_long_before_start(packet):
+        if not self._is_video and (_is_long_before_start(packet) or _is_cut_adts(packet)):
             return []
         self.units += 1
         if packet.dts is None and self._last_dts is None:
@@ -129,7 +129,7 @@ class EncodedVideo:
         self._out, self._container, self._limits = out, given.found.container, given.limits
         self._segment_seconds = h264.segment_seconds
         self._next_key_seconds = 0.0
-        self._pictures = Pictures(picture)
+        self._pictures = Pictures(picture, given.scratch)
         self._step = max(1, round(1 / (rate * self._tick)))
         # Clocks are coarse: a picture that comes a little early is not one too many.
         self._least_step = max(1, math.floor(0.9 / (h264.most_frames_a_second * self._tick)))
@@ -208,6 +208,14 @@ def _is_long_before_start(packet: AnyPacket) -> bool:
     """Whether an edit has cut the packet off, unless it is one of the last that warm a decoder up."""
     at_seconds = float((packet.pts or 0) * (packet.time_base or 0))
     return packet.is_discard and at_seconds < -_WARM_UP_SECONDS
+
+
+def _is_cut_adts(packet: AnyPacket) -> bool:
+    """Whether AAC of a transport stream tells that it is longer than it is."""
+    head = memoryview(packet)[:7]
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return False
+    return ((head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5) > packet.size
 
 
 def _rate_of(source: VideoStream) -> Fraction:
