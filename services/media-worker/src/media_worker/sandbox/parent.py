@@ -360,6 +360,8 @@ def _clean_environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         # Memory pools a thread would count against the child's memory without being used.
         "MALLOC_ARENA_MAX": "2",
+        # libvips has a thread a core, with a stack each: its memory must not grow with the machine.
+        "VIPS_CONCURRENCY": "2",
         # Pages of 2 MB, and blocks that are used again: a fresh process meets each page for the first time.
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
         ":glibc.malloc.trim_threshold=268435456",

@@ -7,6 +7,7 @@ from typing import Protocol
 from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
+from av.error import InvalidDataError
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -94,7 +95,10 @@ class Copied:
         if packet.pts is not None and packet.pts < packet.dts:
             packet.pts = packet.dts
         self._last_dts = packet.dts
-        return self._renamed(self._filter.filter(packet) if self._filter else [packet])
+        try:
+            return self._renamed(self._filter.filter(packet) if self._filter else [packet])
+        except InvalidDataError:  # a picture so broken that no player could show it
+            return []
 
     def _renamed(self, packets: list[AnyPacket]) -> list[AnyPacket]:
         for packet in packets:
