@@ -42,6 +42,7 @@ PRELOADED = (
     "PIL.TiffImagePlugin",
     "PIL.BmpImagePlugin",
     "PIL.PpmImagePlugin",
+    "av.subtitles.stream",
 )
 """What a child would otherwise import anew each time: modules, and packages with all of theirs."""
 
