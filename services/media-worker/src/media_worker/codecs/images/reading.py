@@ -24,7 +24,7 @@ _LOADERS = {
     "AVIF": "heifload",
 }
 _SHRINKS = (8, 4, 2)
-_HEIF_ERRORS = (OSError, ValueError, RuntimeError, EOFError, SyntaxError)
+_HEIF_ERRORS = (OSError, ValueError, RuntimeError, EOFError, SyntaxError, IndexError)
 
 Decoder = Callable[[int, bool], Any]
 """Gives a libvips image at least 1/n of its size, for n that it is given; the flag: take what is there."""
@@ -102,9 +102,9 @@ def opened(path: Path, format_name: str, limits: Limits) -> Original:
 def _opened_heic(path: Path, limits: Limits) -> Original:
     try:
         found = pillow_heif.open_heif(path, convert_hdr_to_8bit=True)
+        width, height = found.size
     except _HEIF_ERRORS as error:
         raise PermanentError(_BROKEN) from error
-    width, height = found.size
     check_size(width, height, "HEIF", limits)
 
     def decode(_shrink: int, _lenient: bool) -> Any:
