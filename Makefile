@@ -14,8 +14,8 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-backpressure up test test-containers test-faults test-terraform check check-terraform \
-    format lock bench bench-ingest bench-ledger clean
+.PHONY: help setup demo demo-backpressure up test test-containers test-faults test-media-faults test-terraform check check-terraform \
+    format lock bench bench-ingest bench-ledger bench-media clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test-faults: setup ## the long fault runs, which `make test` has in a short form
 	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
 	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
 
+test-media-faults: setup ## 700 files through media-workers under 40 faults: 12 minutes
+	@KINSTREAM_FAULTS=long $(BIN)/pytest tests/e2e/test_media_faults.py $(ARGS)
+
 check: setup ## format, lint, types, import rules, generated files
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
@@ -79,6 +82,9 @@ bench-ingest: setup ## every number of ingest-api, with load, memory and an emul
 
 bench-ledger: setup ## every number of the session-worker: 5 minutes
 	@$(BIN)/python -m benchmarks ledger $(ARGS)
+
+bench-media: setup ## every number of the media-worker: 10 minutes
+	@$(BIN)/python -m benchmarks media $(ARGS)
 
 clean: ## remove what make and the stack left behind
 	rm -rf $(VENV) .venv-checkov .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build
