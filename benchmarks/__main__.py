@@ -32,6 +32,12 @@ MODULES = {
     "thumbnails": "thumbnails",
     "media-mix": "media_mix",
     "recommendations": "recommendations",
+    "als-alone": "recommendations",
+    "coverage": "recommendations",
+    "leave-last-out": "recommendations",
+    "training-growth": "training_growth",
+    "training-due": "training_due",
+    "recommendations-read": "recommendation_read",
     "cost": "cost",
 }
 _NOT_QUICK = ("recommendations",)

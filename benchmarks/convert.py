@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from media_worker.codecs import video
-from media_worker.domain.recordings import recording_recipe
+from media_worker.domain.options import RecordingOptions
+from media_worker.domain.recordings import h264_recipe, recording_recipe
 from media_worker.settings import MediaWorkerSettings
 
 
@@ -19,7 +20,8 @@ def main() -> None:
     began = time.process_time()
     found = video.probe(Path(source), container, limits)
     recipe = recording_recipe(found)
-    video.convert(Path(source), found, recipe, Path(target), limits=limits, progress=lambda share: None)
+    given = video.Source(Path(source), found, limits, Path(target).parent)
+    video.convert(given, recipe, Path(target), lambda share: None, h264_recipe(RecordingOptions()))
     print(time.process_time() - began)
 
 

@@ -1,4 +1,4 @@
-"""MovieLens-100k as views of contents, a split by time, and how good lists are. Pure but for reading it."""
+"""MovieLens-100k as views of contents, two splits of it, and how good lists are. Pure but for reading it."""
 
 import math
 from collections import defaultdict
@@ -53,6 +53,23 @@ def wanted_after(views: Iterable[View]) -> dict[str, set[str]]:
         if view.user in seen and view.item in items - seen[view.user]:
             wanted[view.user].add(view.item)
     return dict(wanted)
+
+
+def without_last(views: Sequence[View]) -> tuple[list[View], dict[str, set[str]]]:
+    """(all but everybody's last view, that one): ties by the order in the data."""
+    last: dict[str, int] = {}
+    for number, view in enumerate(views):
+        if view.user not in last or view.at_seconds >= views[last[view.user]].at_seconds:
+            last[view.user] = number
+    out = set(last.values())
+    known = [view for number, view in enumerate(views) if number not in out]
+    return known, {user: {views[number].item} for user, number in last.items()}
+
+
+def coverage(lists: Iterable[Sequence[str]], known: Iterable[View]) -> float:
+    """Share of the contents that are in somebody's first ten."""
+    shown = {item for items in lists for item in items[:TOP]}
+    return len(shown) / len({view.item for view in known})
 
 
 def ranked_for_all(known: Sequence[View], half_life_days: float) -> Lists:

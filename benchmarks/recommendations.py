@@ -1,140 +1,186 @@
-"""Row `recommendations`: the training job on MovieLens-100k, split by time, against its peers.
+"""Rows about how good recommendations are, on MovieLens-100k: the training job against its peers.
 
 Every rating is one view. The job sees what came up to the split and writes lists, as for any app; they are
 judged here on what came after it, by the same function as the peers: NDCG@10 over customers known before
 with something new afterwards, everything ranked, what was seen left out.
+
+- `recommendations`: the job as it is, split by time.
+- `als-alone`: the job's ALS without trend and rules, same split.
+- `coverage`: how much of the catalogue the rules for lists show, and what they cost.
+- `leave-last-out`: ALS on all but everybody's last view, which it is to find. No split by time: what others
+  did later is known, so neither the trend nor an event's age means anything, and both are off.
 """
 
-import importlib.util
 import json
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from benchmarks.movielens import (
     SPLIT_SECONDS,
-    TOP,
     Lists,
     View,
+    coverage,
     ndcg,
     ranked_for_all,
     read_views,
     wanted_after,
+    without_last,
 )
 from benchmarks.peers import installed_packages, unpacked_wheel
 from benchmarks.runner import Bench, MissingError, Result
-from recommender_trigger.launchers.local import last_error
+from benchmarks.spark import columns_of, submit, write_archive
 
 TREND_HALF_LIFE_DAYS = 7.0
+LEAST_NDCG, LEAST_OVER_POPULARITY = 0.230, 1.5
+LEAST_ALS, LEAST_LAST_OUT = 0.17, 0.065
+LEAST_COVERAGE, MOST_LOSS = 0.15, 0.05
 _DATA = "recbole==1.2.1"
-_JOB_SECONDS = 600
 _PEER_SECONDS = 300
 _PEER = Path(__file__).with_name("implicit_peer.py")
+_RANKINGS = Path(__file__).with_name("spark_rankings.py")
+_FIRST = "recommendations"
+_LIST = 30
 
 
 def measure(bench: Bench, name: str) -> Result:
-    """The row."""
+    """One of the rows; the first that is asked for trains for all of them."""
+    if name == _FIRST:
+        return _measure_all(bench)
+    return _ROWS[name](lambda figure: bench.figure(_FIRST, figure))
+
+
+def _measure_all(bench: Bench) -> Result:
     views = read_views(
         unpacked_wheel(bench, _DATA, f"let pip reach an index for {_DATA} (MovieLens-100k is in it)")
     )
     known = [view for view in views if view.at_seconds <= SPLIT_SECONDS]
     wanted = wanted_after(views)
+    all_but_last, last = without_last(views)
     bench.say("training on Spark")
-    lists, manifest = _train(bench.folder, known)
-    popular = ndcg(ranked_for_all(known, math.inf), wanted)
-    recent = ranked_for_all(known, TREND_HALF_LIFE_DAYS)
-    trending = ndcg(recent, wanted)
-    published = manifest["gate"]["publish"]
-    # Where the job publishes nothing, customers are served what is trending.
-    served = lists if published else recent
-    ours = ndcg(served, wanted)
+    found, manifest = _train(bench.folder, known, all_but_last)
     bench.say("the peer `implicit`")
-    als = _implicit(bench, known, wanted)
-    metrics = manifest["metrics"]
-    refused = "" if published else "; the job's gate published nothing, so trending is served"
-    shown = {item for items in served.values() for item in items[:TOP]}
-    coverage = len(shown) / len({view.item for view in known})
+    peer = _implicit(bench, known, wanted)
+    by_time, recent = found["by_time"], ranked_for_all(known, TREND_HALF_LIFE_DAYS)
+    # Where the job publishes nothing, customers are served what is trending.
+    published = manifest["gate"]["publish"]
+    served = by_time["served"] if published else recent
+    figures = {
+        "ndcg": ndcg(served, wanted),
+        "ndcg_blend": ndcg(by_time["blend"], wanted),
+        "ndcg_als_alone": ndcg(by_time["als"], wanted),
+        "ndcg_popularity": ndcg(ranked_for_all(known, math.inf), wanted),
+        "ndcg_trending": ndcg(recent, wanted),
+        "ndcg_implicit": float(peer["ndcg"]),
+        "ndcg_last_out": ndcg(found["last_out"]["als"], last),
+        "ndcg_last_out_popularity": ndcg(ranked_for_all(all_but_last, math.inf), last),
+        "ndcg_inside_the_job": manifest["metrics"]["ndcg"],
+        "ndcg_trending_inside_the_job": manifest["metrics"]["ndcg_trending"],
+        "beta": manifest["metrics"]["beta"],
+        "coverage": coverage(served.values(), known),
+        "coverage_blend": coverage(by_time["blend"].values(), known),
+        "coverage_judged": coverage([served[user] for user in wanted if user in served], known),
+        "job_seconds": float(manifest["seconds"]),
+    }
+    return _quality(figures, manifest, peer, len(known), len(wanted))
+
+
+def _quality(
+    figures: dict[str, float],
+    manifest: Mapping[str, Any],
+    peer: Mapping[str, Any],
+    views: int,
+    customers: int,
+) -> Result:
+    ours, metrics = figures["ndcg"], manifest["metrics"]
+    refused = "" if manifest["gate"]["publish"] else "; the gate published nothing, so trending is served"
+    over = ours / figures["ndcg_popularity"]
     return Result(
-        f"{ours:.3f} against {trending:.3f} (recency-weighted) and {als['ndcg']:.3f} (`implicit`){refused}",
-        ours > trending and ours > als["ndcg"],
+        f"{ours:.3f} against {figures['ndcg_trending']:.3f} (trending), {figures['ndcg_popularity']:.3f} "
+        f"(popularity, {over:.2f}x) and {figures['ndcg_implicit']:.3f} (`implicit`){refused}",
+        ours >= LEAST_NDCG
+        and over >= LEAST_OVER_POPULARITY
+        and ours > max(figures["ndcg_trending"], figures["ndcg_implicit"]),
         [
-            f"MovieLens-100k, {len(known):,} views before the split, {len(wanted)} customers to judge by; "
-            f"plain popularity {popular:.3f}; recency-weighted with a half-life of "
-            f"{TREND_HALF_LIFE_DAYS:.0f} days; catalogue coverage {coverage:.1%}; the job took "
-            f"{manifest['seconds']:.0f} s",
+            f"MovieLens-100k, {views:,} views before the split, {customers} customers to judge by; without "
+            f"the rules for lists {figures['ndcg_blend']:.3f}; trending with a half-life of "
+            f"{TREND_HALF_LIFE_DAYS:.0f} days; the job took {manifest['seconds']:.0f} s",
             f"inside the job, on its own newest slice of what it sees: {metrics['ndcg']:.3f} with the beta "
             f"{metrics['beta']} that it chose, ALS alone {metrics['ndcg_als_alone']:.3f}, trending "
             f"{metrics['ndcg_trending']:.3f}, {metrics['warm_users']} customers",
-            f"`implicit` ALS with the best of {als['tried']:.0f} settings, chosen on the test itself "
-            f"in its favour: {als['settings']}",
+            f"`implicit` ALS with the best of {peer['tried']:.0f} settings, chosen on the test itself "
+            f"in its favour: {peer['settings']}",
         ],
-        {
-            "ndcg": ours,
-            "ndcg_popularity": popular,
-            "ndcg_trending": trending,
-            "ndcg_implicit": float(als["ndcg"]),
-            "ndcg_inside_the_job": metrics["ndcg"],
-            "ndcg_trending_inside_the_job": metrics["ndcg_trending"],
-            "beta": metrics["beta"],
-            "coverage": coverage,
-            "job_seconds": float(manifest["seconds"]),
-        },
+        figures,
     )
 
 
-def _train(folder: Path, known: Sequence[View]) -> tuple[Lists, dict[str, Any]]:
-    archive, output = folder / "archive", folder / "training"
-    archive.mkdir()
-    columns = {
-        "id": [f"v{number}" for number in range(len(known))],
-        "type": ["content.viewed"] * len(known),
-        "customer_id": [view.user for view in known],
-        "device_id": ["browser"] * len(known),
-        "occurred_at_ms": [view.at_seconds * 1000 for view in known],
-        "counted": [True] * len(known),
-        "content_id": [view.item for view in known],
-    }
-    pq.write_table(pa.table(columns), archive / "views.parquet")
-    submit = Path(sys.executable).with_name("spark-submit")
-    command = [
-        str(submit), "--master", "local[2]", "--conf", "spark.ui.enabled=false",
-        "--conf", "spark.sql.shuffle.partitions=4", "--conf", "spark.driver.host=127.0.0.1",
-        "--conf", "spark.driver.bindAddress=127.0.0.1", "--conf", "spark.driver.extraJavaOptions=-Xss16m",
-        str(job_path()), "--archive", archive.as_uri(), "--output", output.as_uri(), "--run-id", "bench",
-        "--as-of-ms", str((SPLIT_SECONDS + 1) * 1000),
-    ]  # fmt: skip
-    if not submit.exists():
-        raise MissingError("needs pyspark: pip install 'kinstream-recommender-trigger[local]'")
-    environment = os.environ | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_JOB_SECONDS, check=False
+def _als_alone(figure: Callable[[str], float]) -> Result:
+    als = figure("ndcg_als_alone")
+    return Result(f"{als:.3f} against {figure('ndcg_implicit'):.3f}", als >= LEAST_ALS, [], {"ndcg": als})
+
+
+def _coverage(figure: Callable[[str], float]) -> Result:
+    shown, before = figure("coverage"), figure("coverage_blend")
+    loss = 1 - figure("ndcg") / figure("ndcg_blend")
+    return Result(
+        f"{shown:.1%} of the contents in somebody's first ten, {before:.1%} without the rules; "
+        f"NDCG loses {loss:.1%}",
+        shown >= LEAST_COVERAGE and loss <= MOST_LOSS,
+        [
+            f"over the lists of all customers; over those of the customers to judge by alone "
+            f"{figure('coverage_judged'):.1%}"
+        ],
+        {"coverage": shown, "loss": loss},
     )
-    if done.returncode:
-        raise MissingError(
-            "the training job did not run (it needs Java 17: apt install openjdk-17-jre-headless): "
-            + last_error(done.stderr)
+
+
+def _leave_last_out(figure: Callable[[str], float]) -> Result:
+    ours = figure("ndcg_last_out")
+    return Result(
+        f"{ours:.3f} against {figure('ndcg_last_out_popularity'):.3f}",
+        ours >= LEAST_LAST_OUT,
+        [
+            "no split by time, so the trend and the age of events are left out; the weight by place from a "
+            "customer's end stays"
+        ],
+        {"ndcg": ours},
+    )
+
+
+_ROWS: dict[str, Callable[[Callable[[str], float]], Result]] = {
+    "als-alone": _als_alone,
+    "coverage": _coverage,
+    "leave-last-out": _leave_last_out,
+}
+
+
+def _train(
+    folder: Path, known: Sequence[View], all_but_last: Sequence[View]
+) -> tuple[dict[str, dict[str, Lists]], dict[str, Any]]:
+    write_archive(folder / "by-time", columns_of(known))
+    write_archive(folder / "last-out", columns_of(all_but_last))
+    output, lists = folder / "training", folder / "lists.json"
+    spec = folder / "rankings.json"
+    spec.write_text(
+        json.dumps(
+            {
+                "by_time": (folder / "by-time").as_uri(),
+                "last_out": (folder / "last-out").as_uri(),
+                "output": output.as_uri(),
+                "lists": str(lists),
+                "split_ms": (SPLIT_SECONDS + 1) * 1000,
+                "end_ms": (max(view.at_seconds for view in all_but_last) + 1) * 1000,
+                "most": _LIST,
+            }
         )
-    lists = {}
-    for part in (output / "recommendations").glob("part-*"):
-        for line in part.read_text().splitlines():
-            row = json.loads(line)
-            lists[row["customer_id"]] = [item["content_id"] for item in row["items"]]
-    return lists, json.loads((output / "manifest.json").read_text())
-
-
-def job_path() -> Path:
-    """The training job's file, found without importing Spark."""
-    spec = importlib.util.find_spec("recommender_trigger.job.train")
-    assert spec
-    assert spec.origin
-    return Path(spec.origin)
+    )
+    submit(folder, _RANKINGS, [str(spec)])
+    return json.loads(lists.read_text()), json.loads((output / "manifest.json").read_text())
 
 
 def _implicit(bench: Bench, known: Sequence[View], wanted: Mapping[str, set[str]]) -> dict[str, Any]:

@@ -79,10 +79,11 @@ CALLS: Mapping[str, frozenset[Call]] = {
         table/counters/index/trend: query
         table/ledger: query
         table/records: query update_item get_item
-        table/recommendations: get_item
+        table/recommendations: get_item query
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
-        bucket/derived: sign_download"""),
+        queue/uploads: get_queue_url send_message
+        bucket/derived: sign_download get_object"""),
     **dict.fromkeys(
         ("media-worker", "media-worker-large"),
         _calls("""

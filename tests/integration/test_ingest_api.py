@@ -179,7 +179,13 @@ def test_recommendations_are_the_trend_until_a_run_is_published(service, app):
         TABLE_RECOMMENDATIONS, keys.recommendations(app.name, "late", "r1"), values | {"expires_at": 1}
     )
     answer = app.reader.get("/v1/customers/fam/recommendations").json()
-    assert answer == {"customer_id": "fam", "source": "model", "run_id": "r1", "items": items}
+    assert answer == {
+        "customer_id": "fam",
+        "source": "model",
+        "run_id": "r1",
+        "variant": None,
+        "items": items,
+    }
     assert app.reader.get("/v1/customers/late/recommendations").json()["source"] == "trending"
 
 

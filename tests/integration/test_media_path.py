@@ -16,6 +16,7 @@ from typing import IO
 import httpx
 import psutil
 import pytest
+import redis
 import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI, Request
@@ -28,10 +29,11 @@ from ingest_api.manifest import Manifests
 from ingest_api.routes.links import Links
 from ingest_api.routes.media import media_router
 from ingest_api.url_signing import UrlSigner
+from kinstream import live
 from kinstream.aws import blocking_client
-from kinstream.catalog import MAIN, migrate, open_catalog
+from kinstream.catalog import MAIN, migrate, open_catalog, open_work
 from kinstream.catalog.limits import MediaSettings
-from kinstream.catalog.models import MediaStep
+from kinstream.catalog.models import MediaItem, MediaStep
 from kinstream.registry import ApiKey, create_key
 from kinstream.resources import (
     BUCKET_DERIVED,
@@ -70,7 +72,9 @@ class MediaStack:
         provision(self.settings, [])
         self.catalog = open_catalog(self.settings.catalog_url.get_secret_value())
         self.s3 = blocking_client("s3", self.settings)
+        self.work = open_work(self.settings.catalog_url.get_secret_value())
         self.sqs = blocking_client("sqs", self.settings)
+        self.sns = blocking_client("sns", self.settings)
         self.write_key, _ = create_key("demo", "write")
         self.secret_key, _ = create_key("demo", "secret")
         self.foreign_key, _ = create_key("other", "secret")
@@ -170,6 +174,14 @@ class MediaStack:
         engine.dispose()
         return found or 0
 
+    def age_items(self, seconds: float) -> None:
+        """As if all that is finished had been so for so long."""
+        engine = sa.create_engine(self.settings.catalog_url.get_secret_value())
+        with engine.begin() as connection:
+            finished = MediaItem.finished_at_ms
+            connection.execute(sa.update(MediaItem).values(finished_at_ms=finished - round(seconds * 1000)))
+        engine.dispose()
+
     def depth(self, name: str) -> int:
         """Messages in a queue, visible and not."""
         url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
@@ -186,8 +198,10 @@ class MediaStack:
         self._server.should_exit = True
         self._serving.join()
         self.catalog.close()
+        self.work.close()
         self.s3.close()
         self.sqs.close()
+        self.sns.close()
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -199,6 +213,22 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
         time.sleep(0.05)
+
+
+@contextmanager
+def told_to(stack: MediaStack, redis_url: str, customer_id: str) -> Iterator[Callable[[], list[live.Told]]]:
+    """What a customer's open screens are told from now on, once somebody asks."""
+    with redis.Redis.from_url(redis_url) as client, client.pubsub() as pubsub:
+        pubsub.subscribe(live.channel(stack.settings.name_prefix, "demo", customer_id))
+        assert pubsub.get_message(timeout=5)
+
+        def told() -> list[live.Told]:
+            heard = []
+            while message := pubsub.get_message(timeout=0.2):
+                heard.append(live.decode(message["data"]))
+            return heard
+
+        yield told
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -217,19 +247,28 @@ def stack(tmp_path: Path, endpoint: str, catalog_url: str) -> Iterator[MediaStac
     made.close()
 
 
-def test_phone_video_and_photo_become_renditions_without_a_place(stack: MediaStack, tmp_path: Path) -> None:
+def test_phone_video_and_photo_become_renditions_without_a_place(
+    stack: MediaStack, tmp_path: Path, redis_url: str
+) -> None:
     clip, photo = tmp_path / "clip.3gp", tmp_path / "photo.jpg"
     write_phone_video(clip, seconds=2, turned=90)
     write_photo(photo, 900, 1600, orientation=6)
-    with stack.worker():
+    with told_to(stack, redis_url, "fam-1") as told, stack.worker(KINSTREAM_REDIS_URL=redis_url):
         clip_id = stack.upload(clip, "video/3gpp")
         photo_id = stack.upload(photo, "image/jpeg")
         video, image = stack.wait(clip_id, *FINAL), stack.wait(photo_id, *FINAL)
         stack.wait_until_idle()
+        heard = told()
 
+    for media_id in (clip_id, photo_id):
+        mine = [(one.kind, one.body) for one in heard if one.body["media_id"] == media_id]
+        assert mine[-1] == ("media.ready", {"media_id": media_id, "state": "ready", "reason": None})
+        percents = [body["progress"] for one, body in mine[:-1] if one == "media.progress"]
+        assert percents == sorted(percents)
+        assert 0 < len(percents) == len(mine) - 1
     assert (video["state"], video["progress"], video["reason"]) == ("ready", 100, None)
     sizes = {made["name"]: (made["width"], made["height"]) for made in video["renditions"]}
-    assert sizes == {"video": (288, 352), "poster": (288, 384)}
+    assert sizes == {"video": (288, 352), "poster": (288, 384), "preview": (240, 320)}
     sizes = {made["name"]: (made["width"], made["height"]) for made in image["renditions"]}
     assert sizes == {"image-1280": (720, 1280), "image-640": (360, 640), "image-256": (144, 256)}
     for made in [*video["renditions"], *image["renditions"]]:

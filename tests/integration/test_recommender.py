@@ -352,25 +352,26 @@ async def test_trigger_that_stops_before_it_launched_leaves_that_to_the_next(sta
     assert await stand.pointer() == launcher.launched[0]
 
 
-async def test_cluster_is_asked_for_as_emr_takes_it_and_is_found_again_by_its_run(stand: Bench):
+async def test_run_on_the_emulators_emr_is_followed_to_its_end_and_found_again_by_its_name(stand: Bench):
+    """The emulator runs nothing and says at once that all is done: the manifest decides then."""
     settings = stand.settings.model_copy(update={"emr_subnet_ids": "subnet-1, subnet-2"})
+
+    class Writing(EmrLauncher):
+        async def launch(self, run: Run) -> str:
+            await stand.write_output(run, ["fam-1", "fam-2"])
+            return await super().launch(run)
+
     async with AwsClients(settings) as aws:
         emr = await aws.open("emr")
-        launcher = EmrLauncher(emr, stand.clients["s3"], settings)
-        assert await launcher.unavailable() is None
-        run = Run(APP, new_run_id(stand.clock.now_ms), State.LAUNCHING, stand.clock.now_ms)
-        assert await launcher.find(run) is None
-        handle = await launcher.launch(run)
-        assert await launcher.find(run) == handle
-        run = run.advanced(State.RUNNING, handle=handle)
-        cluster = (await emr.describe_cluster(ClusterId=handle))["Cluster"]
+        await stand.make_due("fam-1", "fam-2")
+        launcher = Writing(emr, stand.clients["s3"], settings)
+        await _serve(stand.scheduler(launcher))
+        run = await _last(stand)
+        assert (run.state, await stand.pointer()) == (State.DONE, run.run_id), run.reason
+        assert await launcher.find(run) == run.handle
+        cluster = (await emr.describe_cluster(ClusterId=run.handle))["Cluster"]
         assert cluster["AutoTerminate"]
         assert not cluster["TerminationProtected"]
-        # The emulator runs nothing and says at once that all is done; the manifest decides then.
-        assert (await launcher.status(run)).progress is Progress.SUCCEEDED
-        publisher = Publisher(stand.clients["dynamodb"], stand.clients["s3"], stand.names, stand.store())
-        with pytest.raises(PermanentError, match=r"manifest\.json is missing"):
-            await publisher.publish(run, stand.clock.now_ms)
 
 
 async def _needs_java() -> None:
@@ -397,6 +398,28 @@ async def test_spark_learns_tastes_that_beat_what_is_popular_and_its_lists_are_s
                 is_own = int(item["content_id"].removeprefix("story-")) % 4 == number % 4
                 own, others = own + is_own, others + (not is_own)
         assert own > 2 * others
+
+
+async def test_log_of_a_spark_that_fails_is_kept_where_the_run_says(stand: Bench, tmp_path: Path):
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = -version ] && { echo \'openjdk version "17.0.1"\' >&2; exit 0; }\n'
+        "echo 'java.lang.Error: no room' >&2; exit 3\n"
+    )
+    java.chmod(0o755)
+    launcher = LocalLauncher(stand.clients["s3"], stand.settings.model_copy(update={"java_home": tmp_path}))
+    await stand.make_due("fam-1", "fam-2")
+    await _serve(stand.scheduler(launcher))
+    run = await _last(stand)
+    assert (run.state, run.cause) == (State.FAILED, Cause.JOB)
+    assert "no room" in run.reason
+    assert run.log_uri is not None
+    bucket, key = run.log_uri.removeprefix("s3://").split("/", 1)
+    body = await stand.clients["s3"].get_object(Bucket=bucket, Key=key)
+    assert b"no room" in await body["Body"].read()
 
 
 @pytest.mark.spark

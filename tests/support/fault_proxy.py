@@ -1,11 +1,13 @@
 """An HTTP proxy before the emulator that does to chosen calls what networks and busy tables do to them.
 
 A `Fault` names an operation, how many of its calls are let through first, and what befalls the next ones;
-faults can also come by chance, by a seed. The emulator raises no TransactionConflict of its own.
+faults can also come by chance, by a seed. The emulator raises no TransactionConflict of its own. `die_after`
+cuts everything off after so many calls: what a killed client looks like from outside.
 """
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 import aiohttp
@@ -52,6 +54,16 @@ class Fault:
     """How long a DELAY is."""
 
 
+class OwnService(Protocol):
+    """A service that the proxy answers for itself, because the emulator has it not."""
+
+    def operation(self, method: str, path: str, headers: Mapping[str, str]) -> str | None:
+        """The operation of a call, None where it is not for this service."""
+
+    async def answer(self, operation: str, request: web.Request, body: bytes) -> web.Response:
+        """Do it."""
+
+
 @dataclass
 class FaultProxy:
     """A running proxy. `calls` counts what came by operation, `struck` what was done to it."""
@@ -62,6 +74,8 @@ class FaultProxy:
     _script: list[Fault] = field(default_factory=list)
     _seen: Counter[Fault] = field(default_factory=Counter)
     _chance: "_Chance | None" = None
+    _left: int | None = None
+    _died: threading.Event = field(default_factory=threading.Event)
 
     def strike(self, *faults: Fault) -> None:
         """From now on."""
@@ -71,6 +85,19 @@ class FaultProxy:
     def strike_at_random(self, seed: int, rates: Mapping[str, Mapping[Kind, float]]) -> None:
         """From now on: by operation, how likely each kind is."""
         self._chance = _Chance(Random(seed), rates)
+
+    def die_after(self, calls: int) -> None:
+        """So many calls go through from now on, and none after them, until `live`."""
+        self._died.clear()
+        self._left = calls
+
+    def live(self) -> None:
+        """Everything goes through again."""
+        self._left = None
+
+    def has_died(self, within_seconds: float) -> bool:
+        """Whether a call was cut off; waits a little for that."""
+        return self._died.wait(within_seconds)
 
     def relent(self) -> set[Kind]:
         """No more faults; the kinds that struck since the last time."""
@@ -82,6 +109,11 @@ class FaultProxy:
     def fault_for(self, operation: str, body: bytes) -> Fault | None:
         """What befalls this call, if anything."""
         self.calls[operation] += 1
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                self._died.set()
+                return Fault(operation, Kind.BEFORE)
         for fault in self._script:
             if fault.operation != operation or fault.about.encode() not in body:
                 continue
@@ -111,10 +143,10 @@ class _Chance:
 
 
 @contextmanager
-def fault_proxy(target: str) -> Iterator[FaultProxy]:
+def fault_proxy(target: str, own: OwnService | None = None) -> Iterator[FaultProxy]:
     """A proxy before `target`, a URL, in a thread of its own."""
     proxy = FaultProxy()
-    server = _Server(target, proxy)
+    server = _Server(target, proxy, own)
     with background_loop("fault-proxy") as loop:
         try:
             proxy.url = _result(asyncio.run_coroutine_threadsafe(server.start(), loop))
@@ -128,9 +160,10 @@ def _result(done: Future[Any]) -> Any:
 
 
 class _Server:
-    def __init__(self, target: str, proxy: FaultProxy) -> None:
+    def __init__(self, target: str, proxy: FaultProxy, own: OwnService | None) -> None:
         self._target = target
         self._proxy = proxy
+        self._own = own
         self._runner: web.AppRunner | None = None
         self._http: aiohttp.ClientSession | None = None
 
@@ -157,23 +190,29 @@ class _Server:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        operation = operation_of(request.headers, body)
+        own = self._own.operation(request.method, request.path, request.headers) if self._own else None
+        operation = own or operation_of(request.headers, body)
         fault = self._proxy.fault_for(operation, body)
         match fault and fault.kind:
             case None:
-                return await self._forward(request, body)
+                return await self._do(own, request, body)
             case Kind.BEFORE:
                 return _broken(request)
             case Kind.LOST:
-                await self._forward(request, body)
+                await self._do(own, request, body)
                 return _broken(request)
             case Kind.DELAY:
                 assert fault
                 await asyncio.sleep(fault.seconds)
-                return await self._forward(request, body)
+                return await self._do(own, request, body)
             case kind:
                 assert kind
-                return refusal(request.headers, operation, kind, body)
+                return refusal(request.headers, operation, kind, body, is_json=bool(own))
+
+    async def _do(self, own: str | None, request: web.Request, body: bytes) -> web.StreamResponse:
+        if own and self._own:
+            return await self._own.answer(own, request, body)
+        return await self._forward(request, body)
 
     async def _forward(self, request: web.Request, body: bytes) -> web.StreamResponse:
         assert self._http
@@ -202,15 +241,17 @@ def operation_of(headers: Mapping[str, str], body: bytes) -> str:
     return "other"
 
 
-def refusal(headers: Mapping[str, str], operation: str, kind: Kind, body: bytes) -> web.Response:
-    """As AWS says no."""
+def refusal(
+    headers: Mapping[str, str], operation: str, kind: Kind, body: bytes, *, is_json: bool = False
+) -> web.Response:
+    """As AWS says no, in the call's own protocol; `is_json` for one whose calls do not show it."""
     status, code = {
         Kind.THROTTLING: (400, "ThrottlingException"),
         Kind.EXCEEDED: (400, "ProvisionedThroughputExceededException"),
         Kind.ERROR: (500, "InternalServerError"),
         Kind.CONFLICT: (400, "TransactionConflictException"),
     }[kind]
-    if not headers.get("X-Amz-Target"):
+    if not is_json and not headers.get("X-Amz-Target"):
         text = (
             f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message/></Error></ErrorResponse>"
         )

@@ -1,7 +1,7 @@
 """The recommender's path against the emulator: tables filled by hand, a clock and a launcher to command."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -147,23 +147,17 @@ class Bench:
         self, run: Run, customers: list[str], *, publish: bool = True, claimed: int | None = None
     ) -> None:
         """What the training job leaves behind."""
-        lines = [
-            json.dumps({"customer_id": c, "items": [{"content_id": "s-1", "score": 1.5, "because": ["s-0"]}]})
-            for c in customers
-        ]
-        manifest = {
-            "format": 1,
-            "run_id": run.run_id,
-            "gate": {"publish": publish, "reason": "because of the figures"},
-            "recommendations": {"customers": len(customers) if claimed is None else claimed},
-        }
-        for name, body in (
-            ("recommendations/part-0", "\n".join(lines)),
-            ("manifest.json", json.dumps(manifest)),
-        ):
+        for name, body in output_of(run.run_id, customers, publish=publish, claimed=claimed).items():
             await self.clients["s3"].put_object(
-                Bucket=self.names.of("training"), Key=run.folder + name, Body=body.encode()
+                Bucket=self.names.of("training"), Key=run.folder + name, Body=body
             )
+
+    async def forget_runs(self) -> None:
+        """Nothing was ever launched, asked for or published."""
+        table = self.names.of("recommendations")
+        for item in (await self.clients["dynamodb"].scan(TableName=table))["Items"]:
+            key = {"pk": item["pk"], "sk": item["sk"]}
+            await self.clients["dynamodb"].delete_item(TableName=table, Key=key)
 
     async def operations_queue(self) -> str:
         """URL of a queue that hears what operators hear."""
@@ -183,10 +177,28 @@ class Bench:
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
 
-@asynccontextmanager
-async def bench(core: CoreSettings, **changes: Any) -> AsyncIterator[Bench]:
-    """A deployment with one app, and settings under which little is enough."""
-    provision(core, [])
+def output_of(
+    run_id: str, customers: Sequence[str], *, publish: bool = True, claimed: int | None = None
+) -> dict[str, bytes]:
+    """Files of a run's output by name, as the job leaves them; `claimed` lists are in its manifest."""
+    lines = [
+        json.dumps({"customer_id": c, "items": [{"content_id": "s-1", "score": 1.5, "because": ["s-0"]}]})
+        for c in customers
+    ]
+    manifest = {
+        "format": 1,
+        "run_id": run_id,
+        "gate": {"publish": publish, "reason": "because of the figures"},
+        "recommendations": {"customers": len(customers) if claimed is None else claimed},
+    }
+    return {
+        "recommendations/part-0": "\n".join(lines).encode(),
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+
+
+def settings_of_little(core: CoreSettings, **changes: Any) -> TriggerSettings:
+    """Settings under which little is enough for a run."""
     defaults = {
         "training_min_due_customers": 2,
         "training_settle_seconds": 0,
@@ -195,7 +207,14 @@ async def bench(core: CoreSettings, **changes: Any) -> AsyncIterator[Bench]:
         "training_lease_seconds": 30,
         "due_threshold_events": 100,
     }
-    settings = TriggerSettings(**(core.model_dump() | defaults | changes))
+    return TriggerSettings(**(core.model_dump() | defaults | changes))
+
+
+@asynccontextmanager
+async def bench(core: CoreSettings, **changes: Any) -> AsyncIterator[Bench]:
+    """A deployment with one app, and settings under which little is enough."""
+    provision(core, [])
+    settings = settings_of_little(core, **changes)
     async with AwsClients(settings) as aws:
         clients = {name: await aws.open(name) for name in ("dynamodb", "s3", "sns", "sqs")}
         made = Bench(settings, clients)

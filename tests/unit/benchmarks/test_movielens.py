@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from benchmarks.movielens import SPLIT_SECONDS, View, ndcg, ranked_for_all, wanted_after
+from benchmarks.movielens import (
+    SPLIT_SECONDS,
+    View,
+    coverage,
+    ndcg,
+    ranked_for_all,
+    wanted_after,
+    without_last,
+)
 
 DAY_SECONDS = 86_400
 
@@ -37,3 +45,13 @@ def test_recency_puts_what_is_new_before_what_was_once_popular():
     assert ranked_for_all(known, math.inf)["d"] == ["old"]
     assert ranked_for_all([*known, _view("e", "else", -1)], 7.0)["e"] == ["hot", "old"]
     assert ranked_for_all([*known, _view("e", "else", -1)], math.inf)["e"] == ["old", "hot"]
+
+
+def test_everybodys_last_view_is_left_out_and_wanted_whatever_the_order_of_the_data():
+    views = [_view("a", "late", 5), _view("a", "early", -5), _view("b", "only", 0)]
+    assert without_last(views) == ([views[1]], {"a": {"late"}, "b": {"only"}})
+
+
+def test_coverage_is_what_first_tens_show_of_all_that_is_known():
+    known = [_view("a", str(number), 0) for number in range(40)]
+    assert coverage([[str(n) for n in range(20)], ["0", "39"]], known) == 11 / 40

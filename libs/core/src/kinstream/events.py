@@ -9,11 +9,14 @@ CONTENT_VIEWED = "content.viewed"
 CONTENT_LIKED = "content.liked"
 CONTENT_UNLIKED = "content.unliked"
 LOCATION_UPDATED = "location.updated"
+CONTENT_HIDDEN = "content.hidden"
+CONTENT_DISLIKED = "content.disliked"
 SESSION_CLOSED = "session.closed"
+RECOMMENDATION_EXPOSED = "recommendation.exposed"
 
 OTHER = "(other)"
 """Stands in a counter for the names (event types, say) beyond those that it tells apart. No type is so."""
-RESERVED_TYPES = frozenset({SESSION_CLOSED})
+RESERVED_TYPES = frozenset({SESSION_CLOSED, RECOMMENDATION_EXPOSED})
 """Types of what Kinstream says itself; from a client they are refused."""
 
 PASSIVE_TYPES = frozenset({LOCATION_UPDATED})
@@ -63,7 +66,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ContentData(msgspec.Struct, frozen=True):
-    """Payload of `content.viewed`, `content.liked` and `content.unliked`."""
+    """Payload of the events whose type begins with `content.` and is named above."""
 
     content_id: Identifier
 
@@ -82,6 +85,8 @@ PAYLOADS: dict[str, type[msgspec.Struct]] = {
     CONTENT_VIEWED: ContentData,
     CONTENT_LIKED: ContentData,
     CONTENT_UNLIKED: ContentData,
+    CONTENT_HIDDEN: ContentData,
+    CONTENT_DISLIKED: ContentData,
     LOCATION_UPDATED: LocationData,
 }
 """Types whose payload is checked when they come in, so that the sender hears of a mistake."""

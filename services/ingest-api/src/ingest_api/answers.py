@@ -104,11 +104,15 @@ class Recommendation(BaseModel):
 
 
 class RecommendationsAnswer(BaseModel):
-    """What to show a customer; `source` says whether a model or the trend chose it."""
+    """What to show a customer; `source` says whether a model or the trend chose it.
+
+    `variant` is the customer's arm while an experiment runs: a run's id or `trending`.
+    """
 
     customer_id: str
     source: Literal["model", "trending"]
     run_id: str | None
+    variant: str | None
     items: list[Recommendation]
 
 

@@ -29,6 +29,7 @@ from ingest_api.dialects.posthog import PostHog
 from ingest_api.dialects.segment import Segment
 from ingest_api.dialects.snowplow import Snowplow
 from ingest_api.errors import ApiError
+from ingest_api.exposures import Exposures
 from ingest_api.live_hub import LiveHub, StreamBounds
 from ingest_api.manifest import Manifests
 from ingest_api.metrics import Metrics
@@ -37,6 +38,8 @@ from ingest_api.quarantine import Quarantine
 from ingest_api.rate_limit import Limits, RateLimiter
 from ingest_api.readiness import Readiness
 from ingest_api.reads import Tables
+from ingest_api.recommendation_reads import RecommendationReads
+from ingest_api.recommending import Recommender
 from ingest_api.routes.content import content_router
 from ingest_api.routes.customers import customer_router
 from ingest_api.routes.family import family_router
@@ -44,6 +47,7 @@ from ingest_api.routes.health import health_router
 from ingest_api.routes.links import Links, links_router
 from ingest_api.routes.media import media_router
 from ingest_api.routes.media_files import media_files_router
+from ingest_api.routes.media_images import media_images_router
 from ingest_api.routes.stream import stream_router
 from ingest_api.server import server as http_server
 from ingest_api.session_reads import SessionReads
@@ -51,12 +55,15 @@ from ingest_api.settings import IngestSettings
 from ingest_api.sns import SnsAddress, SnsTopic
 from ingest_api.tokens import token_verifier
 from ingest_api.trending import Trending
+from ingest_api.uploads_queue import UploadsQueue
 from ingest_api.url_signing import UrlSigner, parse_keys
+from ingest_api.variants import Variants
 from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
 from kinstream.catalog import open_catalog
+from kinstream.clock import now_ms
 from kinstream.errors import KinstreamError, RetryableError
 from kinstream.readiness import ReadyFile
-from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, TABLE_LEDGER, TOPIC_EVENTS
+from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, QUEUE_UPLOADS, TABLE_LEDGER, TOPIC_EVENTS
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
 
@@ -98,7 +105,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         cache,
         live,
     ):
-        dynamodb, s3 = await aws.open("dynamodb"), await aws.open("s3")
+        dynamodb, s3, sqs = [await aws.open(service) for service in ("dynamodb", "s3", "sqs")]
         topic = _topic(settings, http)
         tables = Tables(dynamodb, names)
         bucket = names.of(BUCKET_QUARANTINE)
@@ -146,20 +153,27 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             dialects=[Segment(), Snowplow(), PostHog(), CloudEvents()],
         )
         trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)
+        exposures = Exposures(publisher.publish)
+        recommendations = RecommendationReads(dynamodb, names, settings.recommendation_cache_seconds, now_ms)
+        recommender = Recommender(recommendations, trending, exposures)
         sessions = SessionReads(dynamodb, names.of(TABLE_LEDGER))
         catalog = open_catalog(settings.catalog_url.get_secret_value())
         links = Links(signer, settings.public_url, settings.media_url_expiry_seconds)
         presigner = _s3_of_clients(settings)
         files = DerivedFiles(s3, presigner, names.of(BUCKET_DERIVED))
         manifests = Manifests(files, links, settings.media_url_expiry_seconds)
+        uploads = UploadsQueue(sqs, names.of(QUEUE_UPLOADS))
+        variants = Variants(catalog, uploads.send, settings.media_image_wait_seconds)
         hub = LiveHub(live, settings.name_prefix, _stream_bounds(settings))
         readiness.at_the_end(hub.stop)
+        readiness.at_the_end(variants.stop)
         routers = [
-            customer_router(tables, sessions, trending, authenticator),
+            customer_router(tables, sessions, recommender, authenticator),
             family_router(tables, authenticator),
             content_router(tables, trending, authenticator),
             media_router(catalog, presigner, manifests, settings, authenticator),
             media_files_router(catalog, files, signer, settings.media_url_expiry_seconds),
+            media_images_router(catalog, variants, files, links, authenticator),
             links_router(signer, authenticator),
             stream_router(hub, links, authenticator, settings.stream_heartbeat_seconds),
             health_router(readiness, metrics),
@@ -169,6 +183,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             yield build_app(collector, routers, access_log)
         finally:
             readiness.set(False)
+            await exposures.close()
             await publisher.close()
             await rules.close()
             await hub.close()

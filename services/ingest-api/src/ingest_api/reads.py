@@ -16,7 +16,6 @@ from kinstream.registry import ApiKey
 from kinstream.resources import (
     INDEX_TREND,
     TABLE_COUNTERS,
-    TABLE_RECOMMENDATIONS,
     TABLE_RECORDS,
     TABLE_REGISTRY,
     Names,
@@ -91,16 +90,6 @@ class Tables:
                 (content_id,) = split_key(row["sk"])
                 scored.append((content_id, trending.current_score(row["trend"], year, now_ms)))
         return scored
-
-    async def recommendations(self, app: str, customer_id: str, now_ms: int) -> Row | None:
-        """A customer's list of the run that is served; None where there is none, or it has run out."""
-        pointer = await self._get(TABLE_RECOMMENDATIONS, keys.recommendation_pointer(app))
-        if pointer is None:
-            return None
-        key = keys.recommendations(app, customer_id, pointer["run_id"])
-        row = await self._get(TABLE_RECOMMENDATIONS, key)
-        # DynamoDB deletes what has run out within days, not at once.
-        return None if row is None or has_expired(row, now_ms) else row
 
     async def alerts(self, app: str, customer_id: str, limit: int, after: str | None) -> Page:
         """Alerts, newest first."""

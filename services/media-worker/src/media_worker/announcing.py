@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kinstream.catalog import Item, State, WorkRepository
 from kinstream.errors import RetryableError
 from kinstream.events import format_time_ms
+from kinstream.live import LivePublisher
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,10 @@ def announcement(item: Item) -> dict[str, Any]:
 
 
 class Announcer:
-    """Sends announcements. For one thread of one process."""
+    """Sends announcements, and tells whoever watches. For one thread of one process."""
 
-    def __init__(self, sns: Any, topic_arn: str, catalog: WorkRepository) -> None:
+    def __init__(self, sns: Any, topic_arn: str, catalog: WorkRepository, live: LivePublisher) -> None:
+        self._live = live
         self._sns = sns
         self._topic_arn = topic_arn
         self._catalog = catalog
@@ -46,6 +48,10 @@ class Announcer:
     def announce(self, item: Item) -> bool:
         """Send and record it; False where it is left for the next sweep."""
         body = announcement(item)
+        told = {"media_id": item.media_id, "kind": item.kind}
+        if item.state == State.FAILED:
+            told["reason"] = item.reason or ""
+        self._live.publish(item.app, item.customer_id, body["type"], told)
         attributes = {"announcement_id": body["id"], "app": item.app, "type": body["type"]}
         try:
             self._sns.publish(

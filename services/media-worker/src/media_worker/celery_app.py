@@ -26,7 +26,7 @@ _SHUTDOWN_RESERVE_SECONDS = 3.0
 def build_app(settings: MediaWorkerSettings, queue_urls: Mapping[str, str]) -> Celery:
     """The application, bound to the queues of media tasks (short name and URL). Nothing is connected yet.
 
-    It sends to all of them, and takes from those that the settings name.
+    It can send to all of them; which ones a worker takes from, the worker is told.
     """
     safe_sqs.install()
     app = Celery("media_worker", broker=_broker_url(settings), set_as_current=False)
@@ -35,11 +35,11 @@ def build_app(settings: MediaWorkerSettings, queue_urls: Mapping[str, str]) -> C
 
 
 def _configuration(settings: MediaWorkerSettings, queue_urls: Mapping[str, str]) -> dict[str, Any]:
-    taken = [settings.names.of(short) for short in settings.task_queues]
+    names = [settings.names.of(short) for short in queue_urls]
     return {
-        "task_queues": [Queue(name, routing_key=name) for name in taken],  # type: ignore[no-untyped-call]
-        "task_default_queue": taken[0],
-        "task_default_routing_key": taken[0],
+        "task_queues": [Queue(name, routing_key=name) for name in names],  # type: ignore[no-untyped-call]
+        "task_default_queue": names[0],
+        "task_default_routing_key": names[0],
         "task_create_missing_queues": False,
         "task_serializer": "json",
         "accept_content": ["json"],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kinstream.catalog import Claim, Missing, Rendition, Role, WorkRepository
 from kinstream.errors import PermanentError, RetryableError
+from kinstream.live import LivePublisher
 from media_worker import making
 from media_worker.domain import policy
 from media_worker.domain.plan import is_small, source_of
@@ -25,8 +26,6 @@ from media_worker.storage import Storage, made_of
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[[Claim, int], None]
-"""Hears how far an item is, in percent, for whoever watches it live."""
 
 _FETCHED_PERCENT, _MADE_PERCENT = 5, 90
 _LEAST_STEP_PERCENT = 5
@@ -49,21 +48,21 @@ class MediaJob:
         catalog: WorkRepository,
         sandbox: Sandbox,
         renditions: Mapping[str, Renditions],
-        tell: Tell,
+        live: LivePublisher,
     ) -> None:
         self._settings = settings
         self._storage = storage
         self._catalog = catalog
         self._sandbox = sandbox
         self._renditions = renditions
-        self._tell = tell
+        self._live = live
 
     def run(self, claim: Claim, folder: Path) -> None:
         """Carry the step out and record it; PermanentError with the reason where that is impossible.
 
         `folder` is empty scratch space, which the caller removes.
         """
-        report = _Progress(self._catalog, claim, self._tell)
+        report = _Progress(self._catalog, claim, self._live)
         match claim.role:
             case Role.MAIN:
                 self._main(claim, folder, report)
@@ -172,11 +171,15 @@ class _Progress:
     """Tells the catalog how far the work is, in steps worth a write, and stops it once the claim is lost."""
 
     def __init__(
-        self, catalog: WorkRepository, claim: Claim, tell: Tell, clock: Callable[[], float] = time.monotonic
+        self,
+        catalog: WorkRepository,
+        claim: Claim,
+        live: LivePublisher,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
         self._claim = claim
-        self._tell = tell
+        self._live = live
         self._clock = clock
         self._told_percent = 0
         self._told_at_seconds = clock()
@@ -184,8 +187,12 @@ class _Progress:
     def at(self, percent: int) -> None:
         self._told_percent = percent
         self._told_at_seconds = self._clock()
-        _held(self._catalog.report_progress(self._claim, percent))
-        self._tell(self._claim, percent)
+        claim = self._claim
+        of_item = self._catalog.report_progress(claim, percent)
+        _held(of_item is not None)
+        if claim.role != Role.VARIANT:
+            body = {"media_id": claim.media_id, "progress": of_item}
+            self._live.publish(claim.app, claim.customer_id, "media.progress", body)
 
     def while_making(self, fraction: float) -> None:
         percent = _FETCHED_PERCENT + round((_MADE_PERCENT - _FETCHED_PERCENT) * fraction)

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kinstream.aws import blocking_client
 from kinstream.catalog import WorkRepository, open_work
 from kinstream.errors import RetryableError
+from kinstream.live import LivePublisher, open_publisher
 from kinstream.readiness import ReadyFile
 from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE, QUEUE_UPLOADS, TOPIC_MEDIA
 from kinstream.settings import read_settings
@@ -125,15 +126,16 @@ def _open_process(
         hold_seconds,
         settings.heartbeat_seconds,
     )
+    live = open_publisher(settings)
     job = MediaJob(
         settings,
         storage=Storage(blocking_client("s3", settings, max_attempts=_S3_ATTEMPTS), settings.names),
         catalog=catalog,
         sandbox=Sandbox(settings.sandbox_limits),
         renditions=renditions,
-        tell=lambda _claim, _percent: None,
+        live=live,
     )
-    announcer, send_task = _outward(settings, app, catalog)
+    announcer, send_task = _outward(settings, app, catalog, live)
     return MediaProcess(
         settings, catalog=catalog, heartbeat=heartbeat, job=job, announcer=announcer, send_task=send_task
     )
@@ -144,7 +146,7 @@ def _open_dispatcher(settings: MediaWorkerSettings, app: "Celery", uploads_url: 
     from media_worker.dispatcher import Dispatcher
 
     catalog = open_work(settings.catalog_url.get_secret_value())
-    announcer, send_task = _outward(settings, app, catalog)
+    announcer, send_task = _outward(settings, app, catalog, open_publisher(settings))
     return Dispatcher(
         settings,
         sqs=blocking_client("sqs", settings),
@@ -156,13 +158,13 @@ def _open_dispatcher(settings: MediaWorkerSettings, app: "Celery", uploads_url: 
 
 
 def _outward(
-    settings: MediaWorkerSettings, app: "Celery", catalog: WorkRepository
+    settings: MediaWorkerSettings, app: "Celery", catalog: WorkRepository, live: LivePublisher
 ) -> tuple["Announcer", "SendTask"]:
     from media_worker.announcing import Announcer
     from media_worker.sending import TaskSender
 
     topic_arn = settings.names.topic_arn(TOPIC_MEDIA)
-    announcer = Announcer(blocking_client("sns", settings), topic_arn, catalog)
+    announcer = Announcer(blocking_client("sns", settings), topic_arn, catalog, live)
     return announcer, TaskSender(app, settings.names)
 
 
@@ -190,6 +192,7 @@ def _serve(app: "Celery", settings: MediaWorkerSettings) -> int:
     signals.worker_shutting_down.connect(mark_stopping)
     worker = app.Worker(
         hostname=f"media-worker@{socket.gethostname()}",
+        queues=[settings.names.of(short) for short in settings.task_queues],
         quiet=True,
         without_mingle=True,
         without_gossip=True,

@@ -38,6 +38,10 @@ class MediaWorkerSettings(MediaSettings):
     media_max_video_seconds: float = Field(7_200.0, gt=0)
     media_max_image_pixels: int = Field(100_000_000, gt=0)
     media_max_streams: int = Field(16, ge=1)
+    media_decoder_memory_bytes: int = Field(900 * 1024**2, ge=100 * 1024**2)
+    """Memory of its own for the process that decodes."""
+    media_require_isolation: bool = False
+    """Whether to decode nothing where the kernel cannot keep a decoder from the network."""
     startup_wait_seconds: float = Field(60.0, gt=0)
     """How long to wait at the start for dependencies that are still starting."""
 
@@ -62,7 +66,11 @@ class MediaWorkerSettings(MediaSettings):
     @property
     def sandbox_limits(self) -> SandboxLimits:
         """Bounds on the process that decodes."""
-        return SandboxLimits(wall_seconds=float(self.media_task_limit_seconds))
+        return SandboxLimits(
+            memory_bytes=self.media_decoder_memory_bytes,
+            wall_seconds=float(self.media_task_limit_seconds),
+            must_isolate=self.media_require_isolation,
+        )
 
     @property
     def limits(self) -> Limits:

@@ -95,7 +95,7 @@ class Follower:
                 log.warning(
                     "step failed, trying again", extra={"run_id": run.run_id, "error": str(error)[:200]}
                 )
-                await asyncio.sleep(min(_MAX_PAUSE_SECONDS, 0.2 * 2**failures))
+                await asyncio.sleep(min(_MAX_PAUSE_SECONDS, 0.1 * 2**failures))
 
     async def _step(self, run: Run) -> Run:
         if run.state is not State.PUBLISHING and run.launcher != self._launcher.name:

@@ -13,4 +13,6 @@ def job_arguments(run: Run, settings: TriggerSettings, archive_uri: str, output_
         "--as-of-ms", str(run.launched_at_ms),
         "--seed", str(settings.training_seed),
         "--min-warm-users", str(settings.training_min_warm_users),
+        "--new-share", str(settings.training_new_share),
+        *(("--incumbent", run.incumbent) if run.incumbent else ()),
     ]  # fmt: skip

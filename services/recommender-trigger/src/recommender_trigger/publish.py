@@ -14,14 +14,16 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from kinstream import keys
-from kinstream.dynamo import to_item
+from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.resources import BUCKET_TRAINING, TABLE_RECOMMENDATIONS, Names
+from kinstream.versions import LIST_TTL_MS, MANIFEST, REPORT, guard, row_of, versions_of
+from recommender_trigger.cost import charges, write_units
 from recommender_trigger.domain.runs import Run
+from recommender_trigger.report import page
 from recommender_trigger.run_store import LeaseLostError, RunStore, is_refused
 from recommender_trigger.storage import keys_under, read_object
 
-LIST_TTL_SECONDS = 14 * 86_400
 _BATCH = 25
 _PARALLEL_BATCHES = 8
 _UNPROCESSED_ATTEMPTS = 10
@@ -47,6 +49,7 @@ class Manifest(msgspec.Struct, frozen=True):
     run_id: str
     gate: Gate
     recommendations: Written
+    recipe: str | None = None
 
 
 class Recommended(msgspec.Struct, frozen=True):
@@ -75,44 +78,51 @@ class Outcome:
 class Publisher:
     """Publishes the output of runs."""
 
-    def __init__(self, dynamodb: Any, s3: Any, names: Names, store: RunStore) -> None:
+    def __init__(self, dynamodb: Any, s3: Any, names: Names, store: RunStore, machines: int = 0) -> None:
+        """`machines`: how many a cluster of EMR has, for the report's estimate of the cost."""
         self._dynamodb = dynamodb
         self._s3 = s3
         self._table = names.of(TABLE_RECOMMENDATIONS)
         self._bucket = names.of(BUCKET_TRAINING)
         self._store = store
+        self._machines = machines
 
     async def publish(self, run: Run, now_ms: int) -> Outcome:
         """Write all lists and move the pointer; nothing at all where the gate says no.
 
         PermanentError where the output is not whole; LeaseLostError where the run is somebody else's.
         """
-        manifest = await self.manifest(run)
+        raw = await read_object(self._s3, self._bucket, f"{run.folder}{MANIFEST}")
+        manifest = _manifest(run, raw)
         if not manifest.gate.publish:
+            await self._report(run, raw, now_ms, 0)
             return Outcome(False, manifest.gate.reason)
-        written = await self._write_lists(run, now_ms // 1000 + LIST_TTL_SECONDS)
+        written, units = await self._write_lists(run, (now_ms + LIST_TTL_MS) // 1000)
         if written != manifest.recommendations.customers or not written:
             expected = manifest.recommendations.customers
             raise PermanentError(f"the run's output holds {written} lists, its manifest says {expected}")
-        await self._flip(run, now_ms)
+        await self._report(run, raw, now_ms, units)
+        await self._flip(run, now_ms, manifest.recipe)
         return Outcome(True, manifest.gate.reason)
 
-    async def manifest(self, run: Run) -> Manifest:
-        """The run's manifest; PermanentError where there is none that can be trusted."""
-        raw = await read_object(self._s3, self._bucket, f"{run.folder}manifest.json")
-        try:
-            manifest = msgspec.json.decode(raw, type=Manifest)
-        except msgspec.MsgspecError as error:
-            raise PermanentError(f"the run's manifest cannot be read: {error}") from error
-        if manifest.format != 1 or manifest.run_id != run.run_id:
-            raise PermanentError("the manifest is of another format or another run")
-        return manifest
+    async def _report(self, run: Run, raw: bytes, now_ms: int, units: int) -> None:
+        costs = charges(
+            run.launcher, machines=self._machines, run_ms=now_ms - run.launched_at_ms, written_units=units
+        )
+        body = page(run, msgspec.json.decode(raw), costs).encode()
+        await self._s3.put_object(
+            Bucket=self._bucket,
+            Key=f"{run.folder}{REPORT}",
+            Body=body,
+            ContentType="text/html; charset=utf-8",
+        )
 
-    async def _write_lists(self, run: Run, expires_at: int) -> int:
-        """Number of customers whose list DynamoDB has confirmed."""
+    async def _write_lists(self, run: Run, expires_at: int) -> tuple[int, int]:
+        """(customers whose list DynamoDB has confirmed, write units that they took, about)."""
         seen: set[str] = set()
+        units = 0
         wave: list[list[dict[str, Any]]] = [[]]
-        async for customer in self._lists(run):
+        async for line_bytes, customer in self._lists(run):
             if customer.customer_id in seen:
                 raise PermanentError("the run's output names a customer twice")
             seen.add(customer.customer_id)
@@ -122,16 +132,17 @@ class Publisher:
                     wave = []
                 wave.append([])
             wave[-1].append(_put(run, customer, expires_at))
+            units += write_units(line_bytes)
         await asyncio.gather(*(self._write(batch) for batch in wave if batch))
-        return len(seen)
+        return len(seen), units
 
-    async def _lists(self, run: Run) -> AsyncIterator[CustomerList]:
+    async def _lists(self, run: Run) -> AsyncIterator[tuple[int, CustomerList]]:
         decode = msgspec.json.Decoder(CustomerList).decode
         async for key in keys_under(self._s3, self._bucket, f"{run.folder}recommendations/part-"):
             body = await read_object(self._s3, self._bucket, key)
             for line in body.splitlines():
                 try:
-                    yield decode(line)
+                    yield len(line), decode(line)
                 except msgspec.MsgspecError as error:
                     raise PermanentError(f"a line of the run's output cannot be read: {error}") from error
 
@@ -145,27 +156,39 @@ class Publisher:
             await asyncio.sleep(random.uniform(0, min(5.0, 0.05 * 2**attempt)))
         raise RetryableError("DynamoDB leaves items unprocessed; the table's write capacity is too small")
 
-    async def _flip(self, run: Run, now_ms: int) -> None:
-        pk, sk = keys.recommendation_pointer(run.app)
-        pointer = {"pk": pk, "sk": sk, "run_id": run.run_id, "published_at_ms": now_ms}
-        put = {
-            "TableName": self._table,
-            "Item": to_item(pointer),
-            # Run ids sort by time: whatever happens, an older run never replaces a newer one.
-            "ConditionExpression": "attribute_not_exists(pk) OR run_id <= :run",
-            "ExpressionAttributeValues": to_item({":run": run.run_id}),
-        }
-        try:
-            await self._dynamodb.transact_write_items(
-                TransactItems=[self._store.lock_check(run), {"Put": put}]
+    async def _flip(self, run: Run, now_ms: int, recipe: str | None) -> None:
+        key = keys.recommendation_pointer(run.app)
+        while True:
+            answer = await self._dynamodb.get_item(
+                TableName=self._table, Key=to_key(key), ConsistentRead=True
             )
-        except ClientError as error:
-            if not is_refused(error):
-                raise
-            lease, _ = error.response["CancellationReasons"]
-            if lease.get("Code") == "ConditionalCheckFailed":
-                raise LeaseLostError(run.run_id) from error
-            raise PermanentError("a newer run is served already") from error
+            seen = versions_of(from_item(answer.get("Item", {})))
+            row = row_of(seen.published(run.run_id, now_ms, run.launched_at_ms, recipe))
+            put = {"TableName": self._table, "Item": to_key(key) | to_item(row), **guard(seen)}
+            try:
+                await self._dynamodb.transact_write_items(
+                    TransactItems=[self._store.lock_check(run), {"Put": put}]
+                )
+            except ClientError as error:
+                if not is_refused(error):
+                    raise
+                lease, _ = error.response["CancellationReasons"]
+                if lease.get("Code") == "ConditionalCheckFailed":
+                    raise LeaseLostError(run.run_id) from error
+                # An operator has changed it since it was read.
+            else:
+                return
+
+
+def _manifest(run: Run, raw: bytes) -> Manifest:
+    """The run's manifest; PermanentError where it cannot be trusted."""
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise PermanentError(f"the run's manifest cannot be read: {error}") from error
+    if manifest.format != 1 or manifest.run_id != run.run_id:
+        raise PermanentError("the manifest is of another format or another run")
+    return manifest
 
 
 def _put(run: Run, customer: CustomerList, expires_at: int) -> dict[str, Any]:
@@ -176,6 +199,7 @@ def _put(run: Run, customer: CustomerList, expires_at: int) -> dict[str, Any]:
         "app": run.app,
         "customer_id": customer.customer_id,
         "run_id": run.run_id,
+        "as_of_ms": run.launched_at_ms,
         "items": msgspec.to_builtins(customer.items),
         "expires_at": expires_at,
     }

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from kinstream import keys
 from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.errors import KinstreamError
+from kinstream.versions import versions_of
 from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import Run, State
 
@@ -87,6 +88,12 @@ class RunStore:
         if requested_at_ms is not None:
             parts.append(self._take(keys.training_request(run.app), requested_at_ms))
         return await self._transact(*parts)
+
+    async def incumbent(self, app: str) -> str | None:
+        """The recipe of the version that is served; None where none is, or it is not known."""
+        versions = versions_of(await self._get(keys.recommendation_pointer(app)))
+        served = versions.version(versions.run_id)
+        return served.recipe if served else None
 
     async def take_over(self, app: str, seen: Lock, lease_until_ms: int) -> bool:
         """Become the owner of a run whose lease is over. False where somebody was faster."""

@@ -168,6 +168,7 @@ class Scheduler:
             now_ms,
             launcher=self._launcher.name,
             customers_due=len(due),
+            incumbent=await self._store.incumbent(app),
         )
         await self._customers.remember(run, due)
         if await self._store.begin(run, self._follower.lease_until_ms(), requested_at_ms):

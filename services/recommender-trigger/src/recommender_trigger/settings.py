@@ -51,6 +51,8 @@ class TriggerSettings(CoreSettings):
     training_seed: int = 1
     training_min_warm_users: int = Field(50, ge=1)
     """With fewer customers to judge a model by, it is not published."""
+    training_new_share: float = Field(0.05, ge=0, le=1)
+    """Share of a list's places for new contents, by lot: what nobody has seen yet gets a chance."""
     training_driver_memory: str = Field("1g", pattern=r"^[1-9][0-9]*[mg]$")
     training_local_cores: int | None = Field(None, ge=1)
     """Cores of the local launcher; all of the machine's where it is not set."""

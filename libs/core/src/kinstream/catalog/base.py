@@ -68,7 +68,7 @@ def item_of(row: MediaItem) -> Item:
         content_type=row.content_type,
         state=State(row.state),
         reason=row.reason,
-        progress=_progress(row),
+        progress=progress_of(row),
         created_at_ms=row.created_at_ms,
         finished_at_ms=row.finished_at_ms,
         facts=row.facts,
@@ -97,7 +97,7 @@ def rendition_of(row: MediaRendition) -> Rendition:
     )
 
 
-def _progress(row: MediaItem) -> int:
+def progress_of(row: MediaItem) -> int:
     """In percent, each step by what it costs; 100 only for an item that is ready."""
     if row.state == State.READY:
         return 100

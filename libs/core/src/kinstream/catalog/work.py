@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from kinstream.catalog.base import Repository, item_of, new_step, rendition_of
+from kinstream.catalog.base import Repository, item_of, new_step, progress_of, rendition_of
 from kinstream.catalog.models import MediaItem, MediaRendition, MediaStep
 from kinstream.catalog.records import (
     Abandoned,
@@ -94,13 +94,15 @@ class WorkRepository(Repository):
 
         return self._change(claim, hold)
 
-    def report_progress(self, claim: Hold, percent: int) -> bool:
-        """Tell how far the step is; False where the claim is lost."""
+    def report_progress(self, claim: Hold, percent: int) -> int | None:
+        """Tell how far the step is. How far that makes the item, in percent; None where the claim is lost."""
+        of_item: list[int] = []
 
-        def tell(_: MediaItem, row: MediaStep) -> None:
+        def tell(item: MediaItem, row: MediaStep) -> None:
             row.progress = max(0, min(99, percent))
+            of_item.append(progress_of(item))
 
-        return self._change(claim, tell)
+        return of_item[0] if self._change(claim, tell) else None
 
     def release(self, claim: Hold) -> bool:
         """Give the step back, to be tried again; False where the claim is lost."""

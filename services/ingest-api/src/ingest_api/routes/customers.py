@@ -10,22 +10,22 @@ from ingest_api.answers import (
     AlertAnswer,
     AlertsAnswer,
     CustomerCountersAnswer,
-    Recommendation,
     RecommendationsAnswer,
     SessionsAnswer,
 )
 from ingest_api.auth import Authenticator, Caller
 from ingest_api.errors import not_found
 from ingest_api.reads import Tables
+from ingest_api.recommending import Recommender
 from ingest_api.routes.access import Access
 from ingest_api.routes.parameters import AlertId, Cursor, CustomerId, Limit
 from ingest_api.session_reads import SessionQuery, SessionReads
-from ingest_api.trending import MOST, Trending
+from ingest_api.trending import MOST
 from kinstream.clock import now_ms
 
 
 def customer_router(
-    tables: Tables, sessions: SessionReads, trending: Trending, authenticator: Authenticator
+    tables: Tables, sessions: SessionReads, recommender: Recommender, authenticator: Authenticator
 ) -> APIRouter:
     """Routes about one customer. A secret key sees its own app's, a token its own."""
     router = APIRouter(prefix="/v1/customers/{customer_id}", tags=["customers"])
@@ -90,15 +90,6 @@ def customer_router(
         limit: Annotated[int, Query(ge=1, le=MOST)] = 20,
         caller: Caller = reader,
     ) -> RecommendationsAnswer:
-        asked_at_ms = now_ms()
-        row = await tables.recommendations(caller.app, customer_id, asked_at_ms)
-        if row and row["items"]:
-            items = [Recommendation(**item) for item in row["items"][:limit]]
-            return RecommendationsAnswer(
-                customer_id=customer_id, source="model", run_id=row["run_id"], items=items
-            )
-        top = await trending.top(caller.app, limit, asked_at_ms)
-        items = [Recommendation(content_id=item.content_id, score=item.score, because=[]) for item in top]
-        return RecommendationsAnswer(customer_id=customer_id, source="trending", run_id=None, items=items)
+        return await recommender.recommend(caller.app, customer_id, limit, now_ms())
 
     return router

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from kinstream.versions import run_folder
 from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.trigger import History
 
@@ -38,6 +39,8 @@ class Run:
     handle: str | None = None
     """The launcher's own name for what it launched."""
     customers_due: int = 0
+    incumbent: str | None = None
+    """Recipe of what is served at launch: the new model is judged against it too."""
     attempt: int = 1
     """How many times machines were asked for; one that fails for want of them is tried again."""
     avoid: tuple[str, ...] = ()
@@ -57,7 +60,7 @@ class Run:
     @property
     def folder(self) -> str:
         """Where its files lie in the training bucket; ends with a slash."""
-        return f"runs/app={self.app}/{self.run_id}/"
+        return run_folder(self.app, self.run_id)
 
     @property
     def archive_prefix(self) -> str:

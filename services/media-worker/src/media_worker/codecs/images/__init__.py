@@ -1,0 +1,23 @@
+"""Photos: libvips reads and scales them, Pillow writes them. Nothing outside imports any of the two.
+
+libvips reads as a stream, so that a photo is never whole in memory where its format allows that, and scales
+faster than Pillow; Pillow's JPEG encoder is faster than the one of libvips. The benchmark `thumbnails`
+holds both to sharp.
+"""
+
+from media_worker.codecs.images.picture import Picture
+from media_worker.codecs.images.reading import Original, opened
+from media_worker.codecs.images.telling import focal_point, placeholder
+from media_worker.codecs.images.thumbnails import Thumbnail, cascade, look, write_thumbnails
+
+__all__ = [
+    "Original",
+    "Picture",
+    "Thumbnail",
+    "cascade",
+    "focal_point",
+    "look",
+    "opened",
+    "placeholder",
+    "write_thumbnails",
+]

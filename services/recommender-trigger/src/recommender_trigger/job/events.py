@@ -1,0 +1,180 @@
+"""From the archive's files to the events that a model learns from, and an account of what was left out."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+SCHEMA = (
+    "id string, type string, customer_id string, device_id string, occurred_at_ms long, counted boolean, "
+    "content_id string"
+)
+IDENTITY = ["customer_id", "device_id", "occurred_at_ms", "id"]
+VIEWED, LIKED, UNLIKED = "content.viewed", "content.liked", "content.unliked"
+HIDDEN, DISLIKED = "content.hidden", "content.disliked"
+OPINIONS = (LIKED, UNLIKED, HIDDEN, DISLIKED)
+"""What a customer says of a content; the last word stands."""
+ABOUT_CONTENT = (VIEWED, *OPINIONS)
+_COLUMNS = ("customer_id", "content_id", "type", "occurred_at_ms", "id")
+DAY_MS = 86_400_000
+MOST_FILES_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What was read. Customers and contents are numbered, in the order of their names."""
+
+    events: DataFrame
+    """u, i, type, t (milliseconds since 1970), id."""
+    customers: DataFrame
+    contents: DataFrame
+    counts: dict[str, int]
+    """Rows by what became of them."""
+    refused_files: list[dict[str, Any]]
+    """Files that could not be read, or not to their end: name, rows it holds, rows that were lost."""
+    days: list[tuple[int, int]]
+    """(day since 1970, events used), for the report."""
+
+
+class UnreadableArchiveError(Exception):
+    """So much of the archive cannot be read that a model of the rest would mislead."""
+
+
+def read_archive(spark: SparkSession, args: argparse.Namespace) -> Archive:
+    """The app's events. Raises UnreadableArchiveError beyond `--max-refused-share` of the files."""
+    # A file that is cut off or of another form must not take the others with it; it is told of instead.
+    spark.conf.set("spark.sql.files.ignoreCorruptFiles", "true")
+    source = spark.read.schema(SCHEMA).option("recursiveFileLookup", True)
+    try:
+        files = source.parquet(args.archive)
+    except AnalysisException as error:
+        if error.getErrorClass() != "PATH_NOT_FOUND":
+            raise
+        files = spark.createDataFrame([], f"{SCHEMA}, _metadata struct<file_path: string>")
+    rows = classified(files.withColumn("file", F.col("_metadata.file_path")), args.as_of_ms)
+    counts = {"rows": 0, "content": 0}
+    read: dict[str, int] = {}
+    for row in rows.groupBy("kind", "file").agg(F.count("*").alias("rows")).collect():
+        counts[row["kind"]] = counts.get(row["kind"], 0) + row["rows"]
+        counts["rows"] += row["rows"]
+        file = _plain(row["file"])
+        read[file] = read.get(file, 0) + row["rows"]
+    refused = refused_files(files, read)
+    total_files = len(files.inputFiles())
+    counts |= {
+        "files": total_files,
+        "files_refused": len(refused),
+        "rows_lost": sum(file["rows_lost"] or 0 for file in refused),
+    }
+    if len(refused) > args.max_refused_share * max(1, total_files):
+        names = ", ".join(file["file"] for file in refused[:3])
+        raise UnreadableArchiveError(f"{len(refused)} of {total_files} files cannot be read: {names}")
+    return _used(spark, rows.where("kind = 'content'"), counts, refused, args)
+
+
+def _used(
+    spark: SparkSession,
+    content: DataFrame,
+    counts: dict[str, int],
+    refused: list[dict[str, Any]],
+    args: argparse.Namespace,
+) -> Archive:
+    good = content.dropDuplicates(IDENTITY).select(*_COLUMNS).cache()
+    used = capped(good, args).cache()
+    distinct = good.count()
+    days = used.groupBy(F.floor(F.col("t") / DAY_MS).alias("day")).count().orderBy("day").collect()
+    counts["duplicates"] = counts["content"] - distinct
+    counts["used"] = sum(day["count"] for day in days)
+    counts["capped"] = distinct - counts["used"]
+    good.unpersist()
+    customers = numbered(spark, used, "customer_id", "u")
+    contents = numbered(spark, used, "content_id", "i")
+    events = (
+        used.join(customers, "customer_id")
+        .join(F.broadcast(contents), "content_id")
+        .select("u", "i", "type", "t", "id")
+        .cache()
+    )
+    counts |= {"customers": customers.count(), "contents": contents.count()}
+    return Archive(events, customers, contents, counts, refused, [(day["day"], day["count"]) for day in days])
+
+
+def refused_files(files: DataFrame, read: dict[str, int]) -> list[dict[str, Any]]:
+    """Files with fewer rows read than their footers promise, or without a footer, by name."""
+    if not read and not files.inputFiles():
+        return []
+    # No column of the data is asked for, so that only footers are read.
+    promised = {
+        _plain(row["file"]): row["rows"]
+        for row in files.groupBy(F.col("_metadata.file_path").alias("file"))
+        .agg(F.count("*").alias("rows"))
+        .collect()
+    }
+    found = []
+    for name in sorted({_plain(name) for name in files.inputFiles()} | set(promised)):
+        rows, got = promised.get(name), read.get(name, 0)
+        if rows is None or got < rows:
+            short = "/".join(name.rsplit("/", 2)[-2:])
+            found.append({"file": short, "rows": rows, "rows_lost": None if rows is None else rows - got})
+    return found
+
+
+def _plain(uri: str) -> str:
+    """A file's name without what Spark writes now one way and now another: `file:/` and `file:///`, say."""
+    return unquote(uri.partition(":")[2]).lstrip("/")
+
+
+def classified(rows: DataFrame, as_of_ms: int) -> DataFrame:
+    """Rows with their kind: why one is not used, or `content`.
+
+    `unnamed`: without an id, a type, a customer or a time; `no_content`: about a content that it does not
+    name; `future` and `before_1970`: no clock says so; `not_counted`: as the archive has it; `later`: came
+    while the run began, for the next one; `other`: about no content.
+    """
+    about_content = F.col("type").isin(*ABOUT_CONTENT)
+    time = F.col("occurred_at_ms")
+    kind = (
+        F.when(_empty("id") | _empty("type") | _empty("customer_id") | time.isNull(), "unnamed")
+        .when(~F.coalesce("counted", F.lit(False)), "not_counted")
+        .when(time >= as_of_ms + DAY_MS, "future")
+        .when(time < 0, "before_1970")
+        .when(~about_content, "other")
+        .when(_empty("content_id"), "no_content")
+        .when(time >= as_of_ms, "later")
+        .otherwise("content")
+    )
+    return rows.withColumn("kind", kind)
+
+
+def _empty(name: str) -> Column:
+    return F.coalesce(F.col(name), F.lit("")) == ""
+
+
+def capped(events: DataFrame, args: argparse.Namespace) -> DataFrame:
+    """The newest events of each customer and day, and of each customer: nobody outweighs all others.
+
+    What a customer has hidden or disliked is never forgotten for it.
+    """
+    newest_first = [F.desc("occurred_at_ms"), F.desc("id")]
+    excluding = F.col("type").isin(HIDDEN, DISLIKED)
+    day = Window.partitionBy("customer_id", F.floor(F.col("occurred_at_ms") / DAY_MS)).orderBy(*newest_first)
+    customer = Window.partitionBy("customer_id").orderBy(*newest_first)
+    return (
+        events.withColumn("nth", F.row_number().over(day))
+        .where(excluding | (F.col("nth") <= args.max_events_per_day))
+        .withColumn("nth", F.row_number().over(customer))
+        .where(excluding | (F.col("nth") <= args.max_events))
+        .select("customer_id", "content_id", "type", F.col("occurred_at_ms").alias("t"), "id")
+    )
+
+
+def numbered(spark: SparkSession, events: DataFrame, column: str, number: str) -> DataFrame:
+    """Names with numbers from 0 in the order of the names, so that a seed reproduces a run."""
+    names = events.select(column).distinct().orderBy(column).rdd.map(lambda row: row[0]).zipWithIndex()
+    return spark.createDataFrame(names, f"{column} string, {number} int").cache()
