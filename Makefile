@@ -14,13 +14,8 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-<<<<<<< HEAD
-.PHONY: help setup demo demo-backpressure up test test-containers test-faults test-media-faults test-terraform check check-terraform \
-    format lock bench bench-ingest bench-ledger bench-media clean
-=======
-.PHONY: help setup demo demo-backpressure up test test-containers test-faults test-terraform check check-terraform \
-    format lock bench bench-ingest bench-ledger bench-recommender fuzz-media clean
->>>>>>> main
+.PHONY: help setup demo demo-backpressure up test test-containers test-faults test-media-faults test-terraform \
+    check check-terraform format lock bench bench-ingest bench-ledger bench-media bench-recommender fuzz-media clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -93,13 +88,11 @@ bench-ingest: setup ## every number of ingest-api, with load, memory and an emul
 bench-ledger: setup ## every number of the session-worker: 5 minutes
 	@$(BIN)/python -m benchmarks ledger $(ARGS)
 
-<<<<<<< HEAD
 bench-media: setup ## every number of the media-worker: 10 minutes
 	@$(BIN)/python -m benchmarks media $(ARGS)
-=======
+
 bench-recommender: setup ## every number of the recommender, with Spark at 5 million events: 10 minutes
 	@$(BIN)/python -m benchmarks recommender $(ARGS)
->>>>>>> main
 
 clean: ## remove what make and the stack left behind
 	rm -rf $(VENV) .venv-checkov .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build
