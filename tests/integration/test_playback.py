@@ -68,7 +68,7 @@ def test_stream_in_several_sizes_plays_to_its_end_in_a_browser(stack: RunningSta
     write_large_clip(clip)
     made = asyncio.run(made_of(stack, clip))
     (seen,) = played([{"kind": "hls", "url": made["hls"]["url"]}], tmp_path)
-    check(seen, *seen["levels"][-1])
+    check(seen, 854, 480)
     assert len(seen["levels"]) > 1
     assert all(width <= 854 and height <= 480 for width, height in seen["levels"])
 
