@@ -115,5 +115,5 @@ def _spread(cues: list[Cue], most: int) -> list[Cue]:
 
 def clock_text(seconds: float) -> str:
     """A place in a recording, as players show it."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02}"
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{minutes:.0f}:{rest:04.1f}"
