@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import boto3
@@ -12,6 +13,7 @@ from botocore.config import Config
 
 from kinstream import keys
 from kinstream.settings import CoreSettings
+from recommender_trigger import main
 from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import Run, State, new_run_id
 from recommender_trigger.emr_events import EmrEvents
@@ -292,6 +294,23 @@ async def test_event_of_emr_makes_the_follower_look_at_once(stand: EmrStand):
         await asyncio.sleep(0.05)
     listening.cancel()
     assert await _is_served(stand, serving.result())
+
+
+async def test_service_trains_on_clusters_until_it_is_told_to_stop(there: Place, stand: EmrStand):
+    await stand.make_due(*CUSTOMERS, due_at_ms=1)
+    settings = stand.settings.model_copy(
+        update={"aws_endpoint_url": there.clear.url, "training_tick_seconds": 0.05}
+    )
+    service = asyncio.create_task(main.run(settings))
+    for _ in range(3000):
+        if service.done() or (await stand.pointer() and not await stand.store().lock(APP)):
+            break
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await service
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+    assert await _is_served(stand, await stand.last())
 
 
 async def test_switch_ends_a_cluster_that_runs(stand: EmrStand):
