@@ -207,6 +207,27 @@ async def test_run_that_takes_too_long_is_ended_there(stand: EmrStand, serverles
     assert not at.emr.at_work
 
 
+async def test_cluster_that_cannot_be_looked_at_is_told_of_and_ended_as_soon_as_it_can_be(stand: EmrStand):
+    stand.emr.forget(Script(("RUNNING",)))
+    for operation in ("DescribeCluster", "TerminateJobFlows"):
+        stand.faults.strike(Fault(operation, Kind.ERROR, times=10**6))
+    trigger = stand.trigger(faulty=True, training_max_run_seconds=60)
+    await trigger.tick()
+    await stand.until_launched()
+    stand.clock.move(61)
+    run, told = await stand.last(), []
+    for _ in range(300):
+        if told := await stand.told(run.run_id):
+            break
+        await asyncio.sleep(0.05)
+    assert [alert["cause"] for alert in told] == ["deadline"]
+    assert stand.emr.at_work
+    stand.faults.relent()
+    await trigger.idle()
+    assert not stand.emr.at_work
+    assert await stand.store().lock(APP) is None
+
+
 OPERATIONS = ("RunJobFlow", "ListClusters", "DescribeCluster", "ListSteps")
 SERVERLESS_OPERATIONS = ("StartJobRun", "ListJobRuns", "GetJobRun")
 KINDS = (Kind.LOST, Kind.THROTTLING, Kind.ERROR, Kind.BEFORE)
