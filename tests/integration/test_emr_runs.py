@@ -351,7 +351,7 @@ async def test_killed_trigger_loses_and_doubles_nothing_wherever_it_dies(stand: 
         await stand.begin(Script(("RUNNING", "TERMINATED")))
         died = await stand.killed_after(calls)
         (run,) = await stand.carried_on()
-        assert await _is_served(stand, run), calls
+        assert await _is_served(stand, run), (calls, run)
         assert len(stand.emr.attempts) == 1, calls
         if not died:
             break
@@ -374,7 +374,7 @@ async def test_killed_trigger_asks_for_other_machines_once(stand: EmrStand):
         await stand.begin(broken("INSTANCE_FLEET_TIMEOUT"), Script(("RUNNING", "TERMINATED")))
         died = await stand.killed_after(calls)
         (run,) = await stand.carried_on()
-        assert await _is_served(stand, run), calls
+        assert await _is_served(stand, run), (calls, run)
         assert (run.attempt, len(stand.emr.attempts)) == (2, 2), calls
         if not died or calls >= _CALLS_AFTER_IT:
             break
