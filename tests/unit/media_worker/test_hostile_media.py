@@ -18,7 +18,6 @@ TELLING = {
     "png claiming 4 gigapixels": "pixels",
     "jpeg claiming 4 gigapixels": "pixels",
     "gif claiming 4 gigapixels": "pixels",
-    "webp claiming 268 megapixels": "pixels",
     "mp4 claiming 10 hours": "minutes",
     "mp4 of 40 streams": "42 streams, 16 are allowed",
     "mp4 of 2 million pictures": "1,728,000 pictures",

@@ -95,6 +95,9 @@ RECORDINGS: dict[str, Write] = {
 }
 GOOD = [("image", name) for name in IMAGES] + [("video", name) for name in RECORDINGS]
 
+ONCE_UNFORESEEN = {"mp4": (501, 518), "mpeg-ts": (502, 503), "mkv": (602,), "heic": (2,)}
+"""Seeds of mutants that no codec had words for."""
+
 
 @pytest.fixture(scope="module")
 def zzuf() -> str:
@@ -129,9 +132,9 @@ def test_mutants_do_no_harm(zzuf: str, sandbox: Sandbox, tmp_path: Path, kind: s
     good = source.read_bytes()
     reasons: Counter[str] = Counter()
     peak_bytes, cpu_seconds = 0, 0.0
-    for seed in range(FIRST_SEED, FIRST_SEED + -(-MUTANTS // len(GOOD))):
+    for seed in (*ONCE_UNFORESEEN.get(name, ()), *range(FIRST_SEED, FIRST_SEED + -(-MUTANTS // len(GOOD)))):
         folder = tmp_path / str(seed)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         bad = folder / "original"
         bad.write_bytes(mutant(zzuf, good, seed))
         try:

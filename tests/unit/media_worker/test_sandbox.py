@@ -15,7 +15,7 @@ import pytest
 
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.processes import is_alive
-from media_worker.sandbox import Sandbox, SandboxLimits, landlock
+from media_worker.sandbox import Sandbox, SandboxLimits, landlock, seccomp
 from tests.support import sandboxed
 
 MIB = 1024**2
@@ -152,6 +152,19 @@ def test_child_has_no_network_and_no_power_over_others(sandbox: Sandbox, tmp_pat
     outcomes = sandbox.run(sandboxed.forbidden, tmp_path, os.getpid(), folder=tmp_path)
     assert len(outcomes) == 10
     assert set(outcomes.values()) == {"EPERM"}, outcomes
+
+
+def test_work_is_refused_where_isolation_is_required_and_lacking(sandbox: Sandbox) -> None:
+    limits = SandboxLimits(must_isolate=True)
+    server = sandbox._started(LIMITS)
+    there = server.lacking
+    try:
+        server.lacking = seccomp.NAME
+        with pytest.raises(RetryableError, match="the kernel lacks seccomp filters"):
+            sandbox.run(sandboxed.add, 1, 2, limits=limits)
+        assert sandbox.run(sandboxed.add, 1, 2) == 3
+    finally:
+        server.lacking = there
 
 
 @on_linux

@@ -62,6 +62,7 @@ def confine_files(folder: Path | None) -> None:
 def programs_own() -> tuple[Path, ...]:
     """Files and folders that programs need to read, none of them inside another one."""
     named = {Path(name).resolve() for name in (*_MACHINE, *_DEVICES, sys.base_prefix, *sys.path) if name}
+    named.discard(Path("/"))  # a program that lies there itself
     return tuple(path for path in sorted(named) if path.exists() and not named.intersection(path.parents))
 
 

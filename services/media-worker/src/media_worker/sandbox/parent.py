@@ -42,6 +42,7 @@ PRELOADED = (
     "PIL.TiffImagePlugin",
     "PIL.BmpImagePlugin",
     "PIL.PpmImagePlugin",
+    "av.subtitles.stream",
 )
 """What a child would otherwise import anew each time: modules, and packages with all of theirs."""
 
@@ -95,7 +96,7 @@ class Sandbox:
         """
         allowed = limits or self._limits
         with self._lock:
-            call = _Call(self._started(), allowed, folder, progress)
+            call = _Call(self._started(allowed), allowed, folder, progress)
             try:
                 answer = call.wait(work, args)
             except BaseException:
@@ -117,12 +118,12 @@ class Sandbox:
             self._server.stop()
             self._server = None
 
-    def _started(self) -> "_Server":
+    def _started(self, limits: SandboxLimits) -> "_Server":
         if self._server and not self._server.is_alive():
             self._stop()
         if self._server is None:
             self._server = _Server(self._preload)
-        if self._limits.must_isolate and seccomp.NAME in self._server.lacking:
+        if limits.must_isolate and seccomp.NAME in self._server.lacking:
             raise RetryableError(f"files are not decoded here: the kernel lacks {seccomp.NAME}")
         return self._server
 
@@ -360,6 +361,8 @@ def _clean_environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         # Memory pools a thread would count against the child's memory without being used.
         "MALLOC_ARENA_MAX": "2",
+        # libvips has a thread a core, with a stack each: its memory must not grow with the machine.
+        "VIPS_CONCURRENCY": "2",
         # Pages of 2 MB, and blocks that are used again: a fresh process meets each page for the first time.
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
         ":glibc.malloc.trim_threshold=268435456",

@@ -1,11 +1,13 @@
 """A recording as MP4 or M4A."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError, InvalidDataError
 
 from kinstream.errors import PermanentError
 from media_worker.codecs.video.copying import Copied
@@ -19,7 +21,7 @@ from media_worker.domain.recordings import H264Recipe, Recipe
 Progress = Callable[[float], None]
 
 _PROGRESS_SECONDS = 0.1
-
+_TOO_BROKEN = "the recording is too broken to be converted"
 _NO_SOUND = "no sound of the recording can be decoded: the file is broken or cut off"
 # Nothing of the source's metadata is passed on, and nothing says what made the file.
 _PLAIN = {"fflags": "+bitexact"}
@@ -60,6 +62,7 @@ class _Form:
 def _write(given: Source, recipe: Recipe, form: _Form, destination: Path, progress: Progress) -> None:
     found, limits = given.found, given.limits
     with (
+        _in_plain_words(),
         given.opened() as source,
         av.open(str(destination), "w", format=form.name, options=form.options) as target,
     ):
@@ -74,12 +77,24 @@ def _write(given: Source, recipe: Recipe, form: _Form, destination: Path, progre
             if at_seconds is not None and at_seconds > told_seconds + _PROGRESS_SECONDS:
                 told_seconds = at_seconds
                 policy.check_duration(at_seconds, limits)
-                progress(min(1.0, at_seconds / whole_seconds))
-            for made in tracks[index].feed(packet):
-                target.mux_one(made)
+                progress(max(0.0, min(1.0, at_seconds / whole_seconds)))
+            try:
+                for made in tracks[index].feed(packet):
+                    target.mux_one(made)
+            except InvalidDataError:
+                # A copied packet that does not fit the file is as broken as one that cannot be decoded.
+                continue
         for track in tracks.values():
             target.mux(track.flush())
         _check(tracks.values(), recipe)
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    try:
+        yield
+    except FFmpegError as error:  # past what its parts know to go around
+        raise PermanentError(_TOO_BROKEN) from error
 
 
 def _tracks(

@@ -18,15 +18,25 @@ _REORDERED_SECONDS = 0.15
 
 def streams_of(source: InputContainer) -> tuple[VideoStream | None, AudioStream | None]:
     """The first picture stream that is no cover, and the first sound stream, of those that can be decoded."""
-    pictures = [s for s in source.streams.video if not s.disposition & Disposition.attached_pic]
+    pictures = [
+        s
+        for s in source.streams.video
+        if s.codec_context is not None and not s.disposition & Disposition.attached_pic
+    ]
     sounds = [s for s in source.streams.audio if s.codec_context is not None]
     return (pictures[0] if pictures else None), (sounds[0] if sounds else None)
 
 
 def packets(source: InputContainer, *streams: Stream | None) -> Iterator[AnyPacket]:
     """Packets up to the end, or up to where the file breaks off; last, an empty one a stream."""
+    wanted = [stream for stream in streams if stream]
     try:
-        yield from source.demux(*[stream for stream in streams if stream])
+        while True:
+            try:
+                yield from source.demux(*wanted)
+            except IndexError:  # a packet of a stream that was not there when the file was opened
+                continue
+            return
     except FFmpegError:
         for stream in filter(None, streams):
             # What a decoder has not shown yet comes out with the empty packet.
