@@ -16,7 +16,6 @@ from tests.support.ffmpeg import complaints, frame_hashes, loudness, picture, sh
 from tests.support.media_samples import (
     needs_real_media,
     real_media,
-    traces_of_place,
     write_corrupt_video,
     write_cut_video,
     write_playlist_as_video,
@@ -90,8 +89,6 @@ def check_private(results: Results) -> None:
     """Nothing tells a place, a device, a person or a date."""
     paths = [path for path in results.folder.iterdir() if path.suffix not in (".vtt", ".m3u8")]
     assert telling_tags(paths) == {}
-    for path in paths:
-        assert traces_of_place(path.read_bytes()) == []
 
 
 @pytest.mark.parametrize("name", ENCODED)

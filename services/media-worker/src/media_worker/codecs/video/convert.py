@@ -1,5 +1,6 @@
 """A recording as MP4 or M4A."""
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from media_worker.domain.recordings import H264Recipe, Recipe
 Progress = Callable[[float], None]
 
 _PROGRESS_SECONDS = 0.1
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM)
 _TOO_BROKEN = "the recording is too broken to be converted"
 _NO_SOUND = "no sound of the recording can be decoded: the file is broken or cut off"
 # Nothing of the source's metadata is passed on, and nothing says what made the file.
@@ -94,6 +96,8 @@ def _in_plain_words() -> Iterator[None]:
     try:
         yield
     except FFmpegError as error:  # past what its parts know to go around
+        if error.errno in _OF_THE_MACHINE:
+            raise
         raise PermanentError(_TOO_BROKEN) from error
 
 
