@@ -93,3 +93,40 @@ def _run(*command: str) -> bytes:
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done.stdout
+
+
+def write_interlaced(path: Path) -> None:
+    """A second as camcorders record it: each picture of two halves, one a moment after the other."""
+    _run(
+        *("ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x120:r=50:d=1"),
+        *(
+            "-vf",
+            "interlace",
+            "-c:v",
+            "mpeg2video",
+            "-flags",
+            "+ilme+ildct",
+            "-b:v",
+            "1M",
+            "-f",
+            "mpegts",
+            str(path),
+        ),
+    )
+
+
+def write_edited(source: Path, path: Path, from_seconds: float) -> None:
+    """The recording from a time on, as phones cut it: all is still there, and a list says what is shown."""
+    _run(
+        *("ffmpeg", "-nostdin", "-v", "error", "-ss", str(from_seconds), "-i", str(source)),
+        *("-c", "copy", str(path)),
+    )
+
+
+def interlaced_pictures(path: Path) -> int:
+    """How many pictures are of two halves."""
+    raw = _run(
+        *("ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "frame=interlaced_frame"),
+        *("-of", "csv=p=0", str(path)),
+    )
+    return sum(line.strip(",") == "1" for line in raw.decode().split())

@@ -12,7 +12,18 @@ from kinstream_devkit.generate.media import write_phone_video
 from media_worker.codecs import video
 from media_worker.domain.options import RecordingOptions
 from media_worker.domain.policy import Limits
-from tests.support.ffmpeg import complaints, frame_hashes, loudness, picture, shown_seconds, silence_end, told
+from tests.support.ffmpeg import (
+    complaints,
+    frame_hashes,
+    interlaced_pictures,
+    loudness,
+    picture,
+    shown_seconds,
+    silence_end,
+    told,
+    write_edited,
+    write_interlaced,
+)
 from tests.support.media_samples import (
     needs_real_media,
     real_media,
@@ -176,6 +187,27 @@ def test_recording_of_a_browser_that_tells_no_duration_is_counted(tmp_path: Path
     results = make_all(write(tmp_path / "live.webm", sample), RecordingOptions(hls_from_seconds=0.5))
     check_playable(results, sample)
     assert complaints(results.path("hls")) == ""
+
+
+def test_interlaced_pictures_become_whole_ones(tmp_path: Path) -> None:
+    source = tmp_path / "camcorder.ts"
+    write_interlaced(source)
+    results = make_all(source)
+    assert interlaced_pictures(source) == 25
+    assert interlaced_pictures(results.path("video")) == 0
+    assert len(shown_seconds(results.path("video"))) == 25
+    assert complaints(results.path("video")) == ""
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_only_what_an_edit_has_left_is_shown(tmp_path: Path, codec: str) -> None:
+    whole, cut = write(tmp_path / "whole.mp4", Sample("mp4", codec, seconds=3)), tmp_path / "cut.mp4"
+    write_edited(whole, cut, 1.4)
+    results = make_all(cut, RecordingOptions(hls_from_seconds=1))
+    for name in ("video", "hls-120"):
+        assert complaints(results.path(name)) == ""
+        assert float(told(results.path(name))["format"]["duration"]) == pytest.approx(1.6, abs=0.1)
+        assert len(frame_hashes(results.path(name))) == pytest.approx(24, abs=1)
 
 
 def test_damaged_video_keeps_what_plays(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ _PROBE_PACKETS = 2_000
 _MOST_THREADS = 4
 """Each thread of a decoder holds pictures of its own: memory must not grow with the machine."""
 _NOT_TOLD = 2
+_LEAST_ASPECT = Fraction(1, 4)
+"""Pixels that are longer than four times are a broken head, and would make pictures of any size."""
 _USUAL_FRAME_RATE = Fraction(30)
 _LARGE_PIXELS = 1920 * 1088
 
@@ -140,7 +142,9 @@ def _video_facts(video: VideoStream) -> VideoFacts:
         width=context.width,
         height=context.height,
         pixel_format=context.pix_fmt or "",
-        pixel_aspect=(aspect.numerator, aspect.denominator) if 0.05 < aspect < 20 else (1, 1),
+        pixel_aspect=(aspect.numerator, aspect.denominator)
+        if _LEAST_ASPECT <= aspect <= 1 / _LEAST_ASPECT
+        else (1, 1),
         frame_rate=float(rate),
         colors=Colors(int(context.colorspace), int(context.color_primaries), int(context.color_trc)),
     )
