@@ -115,10 +115,12 @@ def test_encoded_pictures_are_even_within_bounds_and_never_enlarged(
         (VideoFacts("h264", 1920, 1080), ["hls-1080", "hls-720", "hls-480", "hls-240"]),
         (VideoFacts("h264", 1080, 1920), ["hls-1080", "hls-720", "hls-480", "hls-240"]),
         (VideoFacts("h264", 960, 540), ["hls-480", "hls-240"]),
+        (VideoFacts("h264", 3840, 2160), ["hls-1080", "hls-720", "hls-480", "hls-240"]),
+        (VideoFacts("h264", 640, 360), ["hls-360", "hls-240"]),
         (VideoFacts("h263", 176, 144), ["hls-144"]),
     ],
 )
-def test_ladder_has_no_rung_above_the_source_and_at_least_one(facts: VideoFacts, names: list[str]) -> None:
+def test_ladder_has_no_rung_above_the_source_and_one_near_it(facts: VideoFacts, names: list[str]) -> None:
     assert [rung.name for rung in rungs(facts, OPTIONS)] == names
 
 

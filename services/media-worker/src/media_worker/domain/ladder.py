@@ -12,6 +12,8 @@ from media_worker.domain.recordings import shown_size
 SOUND_NAME = "hls-audio"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 
+_NEARLY = 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -39,13 +41,15 @@ def wants_ladder(facts: Facts, options: RecordingOptions) -> bool:
 
 
 def rungs(facts: VideoFacts, options: RecordingOptions) -> list[Rung]:
-    """The sizes, largest first: none above the source's, and at least one."""
+    """The sizes, largest first: none above the source's, and one that is its own or nearly so."""
     shorter = min(shown_size(facts))
     ladder = [Rung(f"hls-{side}", side, bits) for side, bits in options.hls_rungs if side <= shorter]
-    if ladder:
-        return ladder
-    side = max(2, shorter - shorter % 2)
-    return [Rung(f"hls-{side}", side, min(bits for _, bits in options.hls_rungs))]
+    above = [(side, bits) for side, bits in options.hls_rungs if side > shorter]
+    if above and (not ladder or ladder[0].shorter_side < shorter * _NEARLY):
+        own = max(2, shorter - shorter % 2)
+        side, bits = min(above)
+        ladder.insert(0, Rung(f"hls-{own}", own, round(bits * own**2 / side**2)))
+    return ladder
 
 
 def media_playlist(file_name: str, init_bytes: int, segments: Sequence[Segment]) -> str:
