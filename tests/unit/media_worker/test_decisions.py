@@ -11,7 +11,6 @@ from media_worker.domain import policy
 from media_worker.domain.disposition import Failed, TryAgain, after_failure
 from media_worker.domain.geometry import clockwise_turn, fit
 from media_worker.domain.notifications import requests
-from media_worker.domain.photos import image_scales
 from media_worker.domain.policy import Limits, Probe, VideoFacts
 
 LIMITS = Limits(video_pixels=1920 * 1080, video_duration_seconds=600, image_pixels=50_000_000, streams=8)
@@ -73,14 +72,6 @@ def test_fitted_size_is_never_larger_and_keeps_its_shape(width: int, height: int
     assert made[0] <= width
     assert made[1] <= height
     assert abs(made[0] * height - made[1] * width) <= max(width, height)
-
-
-@given(SIDES, SIDES)
-def test_photo_has_three_renditions_each_no_larger_than_the_one_before(width: int, height: int) -> None:
-    scales = image_scales(width, height)
-    sizes = [(scale.width, scale.height) for scale in scales]
-    assert [scale.name for scale in scales] == ["image-1280", "image-640", "image-256"]
-    assert sizes == sorted(sizes, reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,9 @@ def test_h264_and_aac_are_passed_on_from_any_container(tmp_path: Path, name: str
     results = make_all(source)
     check_playable(results, sample)
     assert frame_hashes(results.path("video")) == frame_hashes(source)
+    # The encoder tells of itself in a message beside the first picture, as cameras do with place and date.
+    assert b"x264 - core" in source.read_bytes()
+    assert b"x264 - core" not in results.path("video").read_bytes()
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, 270])
@@ -145,6 +148,11 @@ def test_sound_that_starts_late_stays_with_its_picture(tmp_path: Path) -> None:
     assert silence_end(path) == pytest.approx(0.5, abs=0.06)
 
 
+def test_pictures_and_sound_of_avi_start_together(tmp_path: Path) -> None:
+    path = make_all(write(tmp_path / "b.avi", ENCODED["h264-mp3.avi"])).path("video")
+    assert shown_seconds(path)[0] == pytest.approx(0, abs=0.01)
+
+
 @pytest.mark.parametrize("name", ["h264-aac.mkv", "h264-aac.ts", "mpeg4-mp3.avi", "fast.mp4"])
 def test_recording_that_breaks_off_keeps_what_plays(tmp_path: Path, name: str) -> None:
     known = ENCODED | COPIED | {"fast.mp4": Sample("mp4", muxer={"movflags": "faststart"})}
@@ -164,6 +172,13 @@ def test_clock_that_starts_anew_leaves_no_hole(tmp_path: Path) -> None:
     results = make_all(twice)
     assert complaints(results.path("video")) == ""
     assert results.made["video"].duration_seconds == pytest.approx(2, abs=0.2)
+
+
+def test_recording_of_a_browser_that_tells_no_duration_is_counted(tmp_path: Path) -> None:
+    sample = Sample("matroska", "libvpx", options={"deadline": "realtime"}, muxer={"live": "1"}, **OPUS)
+    results = make_all(write(tmp_path / "live.webm", sample), RecordingOptions(hls_from_seconds=0.5))
+    check_playable(results, sample)
+    assert complaints(results.path("hls")) == ""
 
 
 def test_damaged_video_keeps_what_plays(tmp_path: Path) -> None:

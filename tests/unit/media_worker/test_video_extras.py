@@ -1,12 +1,14 @@
 """Streams, storyboards and previews of video, as ffprobe and ffmpeg see them."""
 
 import re
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from media_worker.domain.options import RecordingOptions
+from media_worker.domain.thumbhash import thumbhash
 from tests.support.ffmpeg import complaints, keyframe_seconds, picture, shown_seconds, told
 from tests.support.media_tools import require_tools, telling_tags
 from tests.support.recordings import Results, Sample, is_upright, make_all, write
@@ -119,3 +121,11 @@ def test_short_clip_has_a_preview_of_its_own_length_and_nothing_to_search_in(tmp
     results = make_all(write(tmp_path / "short.mp4", Sample("mp4", audio=None)))
     assert list(results.made) == ["video", "poster", "preview"]
     assert float(told(results.path("preview"))["format"]["duration"]) == pytest.approx(1, abs=0.1)
+
+
+def test_poster_tells_its_colours_before_it_is_there(clip: Results) -> None:
+    hashed = b64decode(clip.made["poster"].detail["thumbhash"])
+    with Image.open(clip.path("poster")) as poster:
+        small = poster.convert("RGBA").resize((24, 32), Image.Resampling.BOX)
+    again = thumbhash(*small.size, small.tobytes())
+    assert hashed[:2] == again[:2], "its mean brightness and colours"

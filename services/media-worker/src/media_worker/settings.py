@@ -51,6 +51,9 @@ class MediaWorkerSettings(MediaSettings):
     media_max_video_seconds: float = Field(7_200.0, gt=0)
     media_max_image_pixels: int = Field(100_000_000, gt=0)
     media_max_streams: int = Field(16, ge=1)
+    media_video_longest_side: int = Field(1_920, ge=16)
+    media_video_shortest_side: int = Field(1_080, ge=16)
+    """The largest video that is made, whichever way it is held."""
     media_decoder_memory_bytes: int = Field(900 * 1024**2, ge=100 * 1024**2)
     """Memory of its own for the process that decodes."""
     media_require_isolation: bool = False
@@ -77,6 +80,8 @@ class MediaWorkerSettings(MediaSettings):
         return Options(
             PhotoOptions(also_as=self.media_images_also_as),
             RecordingOptions(
+                longest_side=self.media_video_longest_side,
+                shortest_side=self.media_video_shortest_side,
                 crf=self.media_video_crf,
                 preset=self.media_video_preset,
                 loudness_lufs=self.media_loudness_lufs,

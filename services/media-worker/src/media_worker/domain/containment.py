@@ -23,7 +23,7 @@ class SandboxLimits:
 
     memory_bytes: int = 900 * _MIB
     """Memory of its own, whether used yet or not."""
-    cpu_seconds: int = 3_600
+    cpu_seconds: int = 7_200
     """Of all its threads together."""
     wall_seconds: float = 1_440.0
     file_bytes: int = 4 * _GIB

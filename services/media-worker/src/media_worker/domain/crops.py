@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from media_worker.domain.geometry import fit
-
 Fit = Literal["inside", "cover", "contain"]
 """`inside`: whole, within the box. `cover`: fills it, cut. `contain`: whole, with margins that fill it."""
 
@@ -61,13 +59,11 @@ def laid_out(
     A box to be covered that is larger than the picture shrinks and keeps its shape.
     """
     width, height = size
-    if None in wanted or how == "inside":
-        whole = _inside(size, (wanted[0] or most_side, wanted[1] or most_side))
-        return Layout(whole, whole, whole)
     box_width, box_height = (min(side or most_side, most_side) for side in wanted)
-    if how == "contain":
+    if None in wanted or how != "cover":
         whole = _inside(size, (box_width, box_height))
-        return Layout(whole, whole, (box_width, box_height))
+        is_filled = how == "contain" and None not in wanted
+        return Layout(whole, whole, (box_width, box_height) if is_filled else whole)
     share = min(1.0, width / box_width, height / box_height)
     cut = max(1, round(box_width * share)), max(1, round(box_height * share))
     scale = max(cut[0] / width, cut[1] / height)
@@ -79,9 +75,6 @@ def laid_out(
 
 
 def _inside(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    width, height = size
-    if width * box[1] >= height * box[0]:
-        side = max(width, height) if width <= box[0] else max(box[0], round(height * box[0] / width))
-    else:
-        side = max(width, height) if height <= box[1] else max(box[1], round(width * box[1] / height))
-    return fit(width, height, side)
+    (width, height), (box_width, box_height) = size, box
+    scale = min(1.0, box_width / width, box_height / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))

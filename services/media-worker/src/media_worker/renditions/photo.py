@@ -1,9 +1,7 @@
 """A photo in several sizes, and a square of what matters in it, all from one decode."""
 
-from typing import Any
-
 from media_worker.codecs import images
-from media_worker.domain.crops import square_around
+from media_worker.domain.crops import Point, square_around
 from media_worker.domain.geometry import fit
 from media_worker.domain.options import Options
 from media_worker.domain.photos import SQUARE_SIDE, image_scales
@@ -35,18 +33,13 @@ class Photo(Rendition):
         original = images.opened(work.source, work.facts.format.name, work.limits)
         scales = image_scales(original.width, original.height)
         pictures = images.cascade(original, scales)
-        largest, smallest = pictures[0], pictures[-1]
-        point = images.focal_point(smallest)
-        detail: dict[str, Any] = {
-            "thumbhash": images.placeholder(smallest),
-            "focal_point": [point.x, point.y],
-        }
+        largest, detail = pictures[0], images.told(pictures[-1])
         made: list[Made] = []
         for scale, picture in zip(scales, pictures, strict=True):
             made.append(_saving.save(picture, work.folder, scale.name, "jpeg", detail=detail))
             if also_as != "none":
                 made.append(_saving.save(picture, work.folder, f"{scale.name}-{also_as}", also_as))
-        square = largest.cut(square_around(largest.width, largest.height, point))
+        square = largest.cut(square_around(largest.width, largest.height, Point(*detail["focal_point"])))
         square = square.scaled(*fit(square.width, square.height, SQUARE_SIDE))
         made.append(_saving.save(square, work.folder, "square", "jpeg"))
         return made

@@ -1,10 +1,13 @@
 """A still picture that stands for a video: the sharpest of several."""
 
+from base64 import b64encode
+
 from media_worker.codecs import video
 from media_worker.domain import costs
 from media_worker.domain.options import Options
 from media_worker.domain.recipes import Facts, Made, Step
 from media_worker.domain.recordings import POSTER_CANDIDATES, recording_recipe
+from media_worker.domain.thumbhash import thumbhash
 from media_worker.rendition import Rendition, Work
 
 
@@ -27,8 +30,18 @@ class Poster(Rendition):
         picture = recording_recipe(found, work.options.recording).poster
         assert picture is not None
         target = work.folder / "poster.jpg"
-        video.write_poster(video.Source(work.source, found, work.limits, work.folder), picture, target)
-        return [Made("poster", "image", target.name, "image/jpeg", picture.width, picture.height)]
+        tiny = video.write_poster(video.Source(work.source, found, work.limits, work.folder), picture, target)
+        return [
+            Made(
+                name="poster",
+                kind="image",
+                file_name=target.name,
+                content_type="image/jpeg",
+                width=picture.width,
+                height=picture.height,
+                detail={"thumbhash": b64encode(thumbhash(*tiny)).decode()},
+            )
+        ]
 
 
 RENDITION = Poster()

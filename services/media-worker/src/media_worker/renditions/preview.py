@@ -24,7 +24,10 @@ class Preview(Rendition):
         found, chosen = facts.recording.video, options.recording
         places = _places(facts, chosen)
         picture = scaled(found, chosen.preview_side)
-        decoded = costs.frames(found, chosen.preview_seconds) + _PICTURES_TO_A_PLACE * len(places)
+        decoded = min(
+            costs.frames(found, facts.duration_seconds),
+            costs.frames(found, chosen.preview_seconds) + _PICTURES_TO_A_PLACE * len(places),
+        )
         encoded = chosen.preview_seconds * chosen.preview_frames_a_second
         seconds = costs.decode_seconds(found, decoded)
         seconds += costs.encode_seconds(found, encoded, picture.width, picture.height)

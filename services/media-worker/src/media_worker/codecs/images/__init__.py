@@ -7,17 +7,16 @@ holds both to sharp.
 
 from media_worker.codecs.images.picture import Picture
 from media_worker.codecs.images.reading import Original, opened
-from media_worker.codecs.images.telling import focal_point, placeholder
-from media_worker.codecs.images.thumbnails import Thumbnail, cascade, look, write_thumbnails
+from media_worker.codecs.images.telling import focal_point, placeholder, told
+from media_worker.codecs.images.thumbnails import cascade, look
 
 __all__ = [
     "Original",
     "Picture",
-    "Thumbnail",
     "cascade",
     "focal_point",
     "look",
     "opened",
     "placeholder",
-    "write_thumbnails",
+    "told",
 ]

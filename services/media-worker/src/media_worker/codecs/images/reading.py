@@ -8,13 +8,13 @@ import pillow_heif
 import pyvips
 
 from kinstream.errors import PermanentError
-from media_worker.codecs.images.picture import Picture, resized
+from media_worker.codecs.images.picture import ORIENTATION, Picture, resized
 from media_worker.domain import policy
 from media_worker.domain.photos import PhotoFacts, check_size, is_enough_of_it
 from media_worker.domain.policy import Limits
 
 _BROKEN = "the photo is broken or cut off: it cannot be decoded"
-_ORIENTATION, _PROFILE = "orientation", "icc-profile-data"
+_PROFILE = "icc-profile-data"
 _TURNED = frozenset({5, 6, 7, 8})
 _LOADERS = {
     "JPEG": "jpegload",
@@ -35,7 +35,7 @@ class Original:
 
     def __init__(self, width: int, height: int, orientation: int, decode: Decoder) -> None:
         self._stored = width, height
-        self._is_turned = orientation in _TURNED
+        self._orientation, self._is_turned = orientation, orientation in _TURNED
         self._decode = decode
         self.width, self.height = (height, width) if self._is_turned else (width, height)
 
@@ -51,33 +51,25 @@ class Original:
         for what cannot be decoded.
         """
         size = (height, width) if self._is_turned else (width, height)
-        shrink = next(
-            (n for n in _SHRINKS if self._stored[0] >= n * size[0] and self._stored[1] >= n * size[1]), 1
-        )
         try:
-            image = self._small(shrink, size, lenient=False)
+            picture = self._decoded(size, lenient=False)
         except pyvips.Error:
-            image = self._rest(shrink, size)
+            picture = self._rest(size)
+        return picture.turned(self._orientation)
+
+    def _decoded(self, size: tuple[int, int], *, lenient: bool) -> Picture:
+        spare = min(stored / wanted for stored, wanted in zip(self._stored, size, strict=True))
+        shrink = next((n for n in _SHRINKS if n <= spare), 1)
+        return Picture.of(_in_srgb(resized(self._decode(shrink, lenient), *size)))
+
+    def _rest(self, size: tuple[int, int]) -> Picture:
         try:
-            return Picture.of(_opaque_if_it_is(image.autorot()))
+            picture = self._decoded(size, lenient=True)
         except pyvips.Error as error:
             raise _reason(error) from error
-
-    def _small(self, shrink: int, size: tuple[int, int], *, lenient: bool) -> Any:
-        return _in_srgb(resized(self._decode(shrink, lenient), *size)).copy_memory()
-
-    def _rest(self, shrink: int, size: tuple[int, int]) -> Any:
-        try:
-            image = self._small(shrink, size, lenient=True)
-            # Decoders fill up with one colour. Where that begins, the picture ended.
-            _, top, _, height = image.find_trim(
-                threshold=1, background=image(0, image.height - 1)[:3], line_art=True
-            )
-        except pyvips.Error as error:
-            raise _reason(error) from error
-        if not is_enough_of_it(top + height, image.height):
+        if not is_enough_of_it(picture.rows_before_filling(), picture.height):
             raise PermanentError(_BROKEN)
-        return image
+        return picture
 
 
 def opened(path: Path, format_name: str, limits: Limits) -> Original:
@@ -90,7 +82,7 @@ def opened(path: Path, format_name: str, limits: Limits) -> Original:
     load = getattr(pyvips.Image, _LOADERS[format_name])
     try:
         head = load(str(path))
-        orientation = head.get(_ORIENTATION) if head.get_typeof(_ORIENTATION) else 1
+        orientation = head.get(ORIENTATION) if head.get_typeof(ORIENTATION) else 1
     except pyvips.Error as error:
         raise _reason(error) from error
     check_size(head.width, head.height, format_name, limits)
@@ -144,12 +136,6 @@ def _in_srgb(image: Any) -> Any:
         except pyvips.Error:
             pass  # a broken profile, or one of another kind of picture: shown as if it had none
     return image.colourspace("srgb")
-
-
-def _opaque_if_it_is(image: Any) -> Any:
-    if not image.hasalpha() or image[image.bands - 1].min() < 255:
-        return image
-    return image.extract_band(0, n=image.bands - 1)
 
 
 def _reason(error: pyvips.Error) -> Exception:

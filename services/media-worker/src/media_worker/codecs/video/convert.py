@@ -1,7 +1,7 @@
 """A recording as MP4 or M4A."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +10,17 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError, InvalidDataError
 
 from kinstream.errors import PermanentError
+from media_worker.codecs.video.copying import Copied
 from media_worker.codecs.video.packets import packets, streams_of
 from media_worker.codecs.video.reading import NO_PICTURE, Source
 from media_worker.codecs.video.timeline import Timeline
-from media_worker.codecs.video.tracks import Copied, EncodedAudio, EncodedVideo, Track
+from media_worker.codecs.video.tracks import EncodedAudio, EncodedVideo, Track
 from media_worker.domain import policy
 from media_worker.domain.recordings import H264Recipe, Recipe
 
 Progress = Callable[[float], None]
 
+_PROGRESS_SECONDS = 0.1
 _TOO_BROKEN = "the recording is too broken to be converted"
 _NO_SOUND = "no sound of the recording can be decoded: the file is broken or cut off"
 # Nothing of the source's metadata is passed on, and nothing says what made the file.
@@ -65,16 +67,23 @@ def _write(given: Source, recipe: Recipe, form: _Form, destination: Path, progre
         av.open(str(destination), "w", format=form.name, options=form.options) as target,
     ):
         tracks = _tracks(source, target, given, recipe, form.h264)
-        timeline = Timeline(found.container, (source.start_time or 0) / av.time_base)
+        streams = [source.streams[index] for index in tracks]
+        timeline = Timeline(found.container, (source.start_time or 0) / av.time_base, streams)
         whole_seconds = found.duration_seconds or limits.video_duration_seconds
-        for packet in packets(source, *(source.streams[index] for index in tracks)):
-            at_seconds = timeline.place(packet)
-            if at_seconds is not None:
+        told_seconds = 0.0
+        for packet in packets(source, *streams):
+            index = packet.stream.index
+            at_seconds = timeline.place(packet, index)
+            if at_seconds is not None and at_seconds > told_seconds + _PROGRESS_SECONDS:
+                told_seconds = at_seconds
                 policy.check_duration(at_seconds, limits)
                 progress(max(0.0, min(1.0, at_seconds / whole_seconds)))
-            # A copied packet that does not fit the file is as broken as one that cannot be decoded.
-            with suppress(InvalidDataError):
-                target.mux(tracks[packet.stream.index].feed(packet))
+            try:
+                for made in tracks[index].feed(packet):
+                    target.mux_one(made)
+            except InvalidDataError:
+                # A copied packet that does not fit the file is as broken as one that cannot be decoded.
+                continue
         for track in tracks.values():
             target.mux(track.flush())
         _check(tracks.values(), recipe)
@@ -95,13 +104,13 @@ def _tracks(
     tracks: dict[int, Track] = {}
     if video and recipe.video:
         tracks[video.index] = (
-            Copied(target, video)
+            Copied(target, video, given.found.container)
             if recipe.video.copy
             else EncodedVideo(target, video, given, recipe.video.picture, h264)
         )
     if audio and recipe.audio:
         tracks[audio.index] = (
-            Copied(target, audio)
+            Copied(target, audio, given.found.container)
             if recipe.audio.copy
             else EncodedAudio(target, audio, recipe.audio, given.limits)
         )

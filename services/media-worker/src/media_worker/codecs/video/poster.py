@@ -9,16 +9,17 @@ from av.video.frame import VideoFrame
 
 from kinstream.errors import PermanentError
 from media_worker.codecs.video.packets import pictures, pictures_from, streams_of
+from media_worker.codecs.video.pictures import Pictures
 from media_worker.codecs.video.reading import NO_PICTURE, Source
-from media_worker.codecs.video.stills import jpeg
+from media_worker.codecs.video.stills import JPEG_FORMAT, Tiny, encoded, jpeg, tiny
 from media_worker.domain.geometry import even, fit
 from media_worker.domain.recordings import POSTER_CANDIDATES, PictureRecipe
 
 _SCORE_SIDE = 320
 
 
-def write_poster(given: Source, picture: PictureRecipe, destination: Path) -> None:
-    """A JPEG of the sharpest of several pictures."""
+def write_poster(given: Source, picture: PictureRecipe, destination: Path) -> Tiny:
+    """A JPEG of the sharpest of several pictures, which is returned in small too."""
     width, height = even(*fit(picture.width, picture.height, _SCORE_SIDE))
     # Colours do not make a picture sharp: what brings them down to usual screens is not done for these.
     small = replace(picture, width=width, height=height, tone_map=None)
@@ -30,7 +31,9 @@ def write_poster(given: Source, picture: PictureRecipe, destination: Path) -> No
             if best is None or score > best[0]:
                 best = score, frame
     chosen = best[1] if best else _first(given)
-    destination.write_bytes(jpeg(chosen, picture, given.scratch))
+    shown = Pictures(picture, given.scratch, JPEG_FORMAT).one(chosen)
+    destination.write_bytes(encoded(shown))
+    return tiny(shown)
 
 
 def _first(given: Source) -> VideoFrame:

@@ -23,10 +23,11 @@ from media_worker.domain.policy import AudioFacts, Colors, Limits, Probe, VideoF
 
 NO_PICTURE = "no picture of the video can be decoded: the file is broken or cut off"
 
-_PROBE_PACKETS = 500
+_PROBE_PACKETS = 2_000
 _MOST_THREADS = 4
 """Each thread of a decoder holds pictures of its own: memory must not grow with the machine."""
 _NOT_TOLD = 2
+_USUAL_FRAME_RATE = Fraction(30)
 _LARGE_PIXELS = 1920 * 1088
 
 
@@ -50,6 +51,8 @@ def probe(path: Path, container: str, limits: Limits) -> Probe:
         found = replace(found, video=_seen(found.video, picture))
     # A track without a single frame is left out, it must not fail the rest.
     found = replace(found, audio=_heard(found.audio, sound) if found.audio and sound else None)
+    if found.duration_seconds is None:
+        found = replace(found, duration_seconds=_counted_seconds(path, found, limits))
     policy.check_probe(found, limits)
     return found
 
@@ -98,6 +101,25 @@ def opened(path: Path, container: str, limits: Limits) -> Iterator[InputContaine
 def threads() -> int:
     """As many as there are cores, within bounds."""
     return min(_MOST_THREADS, os.cpu_count() or 1)
+
+
+def rate_of(video: VideoStream) -> Fraction:
+    """Pictures a second on average, or a usual number where the file tells none or nonsense."""
+    rate = Fraction(video.average_rate or video.guessed_rate or _USUAL_FRAME_RATE)
+    return rate if 0 < rate <= 1_000 else _USUAL_FRAME_RATE
+
+
+def _counted_seconds(path: Path, found: Probe, limits: Limits) -> float | None:
+    """How long a recording is whose head does not tell, such as a browser's: nothing is decoded for it."""
+    longest = 0.0
+    with opened(path, found.container, limits) as source:
+        start_seconds = (source.start_time or 0) / av.time_base
+        for number, packet in enumerate(packets(source, *streams_of(source))):
+            policy.check_pictures(number, limits)
+            if packet.pts is not None and packet.time_base is not None:
+                end_seconds = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                longest = max(longest, end_seconds - start_seconds)
+    return longest or None
 
 
 def _threads(stream: Stream) -> int:

@@ -2,21 +2,44 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.video.frame import VideoFrame
 
 from media_worker.codecs.video.pictures import Pictures
+from media_worker.domain.geometry import fit
 from media_worker.domain.recordings import PictureRecipe
 
 JPEG_FORMAT = "yuvj420p"
 _FULL_RANGE = 2
 _QUALITY = "3"
+_TINY_SIDE = 32
 
 
 def jpeg(frame: VideoFrame, recipe: PictureRecipe, scratch: Path) -> bytes:
     """A decoded picture in the recipe's form."""
     return encoded(Pictures(recipe, scratch, JPEG_FORMAT).one(frame))
+
+
+class Tiny(NamedTuple):
+    """A picture of few pixels: rows of red, green, blue, alpha."""
+
+    width: int
+    height: int
+    rgba: bytes
+
+
+def tiny(shown: VideoFrame) -> Tiny:
+    """The picture with its longer side at most 32 pixels."""
+    width, height = fit(shown.width, shown.height, _TINY_SIDE)
+    (plane,) = shown.reformat(width, height, "rgba", interpolation="AREA").planes
+    rows, row = memoryview(plane), width * 4
+    return Tiny(
+        width,
+        height,
+        b"".join(rows[at : at + row] for at in range(0, height * plane.line_size, plane.line_size)),
+    )
 
 
 def encoded(shown: VideoFrame) -> bytes:
