@@ -55,11 +55,20 @@ def wanted_after(views: Iterable[View]) -> dict[str, set[str]]:
     return dict(wanted)
 
 
-def without_last(views: Sequence[View]) -> tuple[list[View], dict[str, set[str]]]:
-    """(all but everybody's last view, that one): ties by the order in the data."""
+def without_last(views: Sequence[View], *, hard: bool = True) -> tuple[list[View], dict[str, set[str]]]:
+    """(all but everybody's last view, that one).
+
+    Many views have the same second as another. Of those the one with the greatest number is taken, which is
+    the rarest content and the hardest to find; unless `hard`, the last one in the data.
+    """
     last: dict[str, int] = {}
+
+    def place(number: int) -> tuple[int, int]:
+        view = views[number]
+        return view.at_seconds, int(view.item) if hard else number
+
     for number, view in enumerate(views):
-        if view.user not in last or view.at_seconds >= views[last[view.user]].at_seconds:
+        if view.user not in last or place(number) >= place(last[view.user]):
             last[view.user] = number
     out = set(last.values())
     known = [view for number, view in enumerate(views) if number not in out]

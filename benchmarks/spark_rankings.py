@@ -54,9 +54,10 @@ def main() -> None:
     beta = manifest["metrics"]["beta"]
     recipes = {"als": Recipe(taste=1.0), "blend": blend(beta), "served": blend(beta, ruled=True)}
     found = {"by_time": rankings(spark, by_time, recipes, spec["most"])}
-    all_but_last = ["--archive", spec["last_out"], "--as-of-ms", str(spec["end_ms"])]
-    last_out = arguments([*all_but_last, "--half-life-days", NO_AGE_DAYS, *common])
-    found["last_out"] = rankings(spark, last_out, {"als": Recipe(taste=1.0)}, spec["most"])
+    for name, archive, seed in spec["last_out"]:
+        options = ["--archive", archive, "--as-of-ms", str(spec["end_ms"]), "--seed", str(seed)]
+        last_out = arguments([*options, "--half-life-days", NO_AGE_DAYS, *common])
+        found[name] = rankings(spark, last_out, {"als": Recipe(taste=1.0)}, spec["most"])
     Path(spec["lists"]).write_text(json.dumps(found))
     spark.stop()
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import boto3
@@ -12,6 +13,7 @@ from botocore.config import Config
 
 from kinstream import keys
 from kinstream.settings import CoreSettings
+from recommender_trigger import main
 from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import Run, State, new_run_id
 from recommender_trigger.emr_events import EmrEvents
@@ -205,6 +207,27 @@ async def test_run_that_takes_too_long_is_ended_there(stand: EmrStand, serverles
     assert not at.emr.at_work
 
 
+async def test_cluster_that_cannot_be_looked_at_is_told_of_and_ended_as_soon_as_it_can_be(stand: EmrStand):
+    stand.emr.forget(Script(("RUNNING",)))
+    for operation in ("DescribeCluster", "TerminateJobFlows"):
+        stand.faults.strike(Fault(operation, Kind.ERROR, times=10**6))
+    trigger = stand.trigger(faulty=True, training_max_run_seconds=60)
+    await trigger.tick()
+    await stand.until_launched()
+    stand.clock.move(61)
+    run, told = await stand.last(), []
+    for _ in range(300):
+        if told := await stand.told(run.run_id):
+            break
+        await asyncio.sleep(0.05)
+    assert [alert["cause"] for alert in told] == ["deadline"]
+    assert stand.emr.at_work
+    stand.faults.relent()
+    await trigger.idle()
+    assert not stand.emr.at_work
+    assert await stand.store().lock(APP) is None
+
+
 OPERATIONS = ("RunJobFlow", "ListClusters", "DescribeCluster", "ListSteps")
 SERVERLESS_OPERATIONS = ("StartJobRun", "ListJobRuns", "GetJobRun")
 KINDS = (Kind.LOST, Kind.THROTTLING, Kind.ERROR, Kind.BEFORE)
@@ -294,6 +317,23 @@ async def test_event_of_emr_makes_the_follower_look_at_once(stand: EmrStand):
     assert await _is_served(stand, serving.result())
 
 
+async def test_service_trains_on_clusters_until_it_is_told_to_stop(there: Place, stand: EmrStand):
+    await stand.make_due(*CUSTOMERS, due_at_ms=1)
+    settings = stand.settings.model_copy(
+        update={"aws_endpoint_url": there.clear.url, "training_tick_seconds": 0.05}
+    )
+    service = asyncio.create_task(main.run(settings))
+    for _ in range(3000):
+        if service.done() or (await stand.pointer() and not await stand.store().lock(APP)):
+            break
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await service
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+    assert await _is_served(stand, await stand.last())
+
+
 async def test_switch_ends_a_cluster_that_runs(stand: EmrStand):
     stand.emr.forget(Script(("RUNNING",)))
     trigger = stand.trigger()
@@ -311,7 +351,7 @@ async def test_killed_trigger_loses_and_doubles_nothing_wherever_it_dies(stand: 
         await stand.begin(Script(("RUNNING", "TERMINATED")))
         died = await stand.killed_after(calls)
         (run,) = await stand.carried_on()
-        assert await _is_served(stand, run), calls
+        assert await _is_served(stand, run), (calls, run)
         assert len(stand.emr.attempts) == 1, calls
         if not died:
             break
@@ -334,7 +374,7 @@ async def test_killed_trigger_asks_for_other_machines_once(stand: EmrStand):
         await stand.begin(broken("INSTANCE_FLEET_TIMEOUT"), Script(("RUNNING", "TERMINATED")))
         died = await stand.killed_after(calls)
         (run,) = await stand.carried_on()
-        assert await _is_served(stand, run), calls
+        assert await _is_served(stand, run), (calls, run)
         assert (run.attempt, len(stand.emr.attempts)) == (2, 2), calls
         if not died or calls >= _CALLS_AFTER_IT:
             break

@@ -260,9 +260,9 @@ def test_phone_video_and_photo_become_renditions_without_a_place(
         stack.wait_until_idle()
         heard = told()
 
-    for media_id in (clip_id, photo_id):
+    for media_id, kind in ((clip_id, "video"), (photo_id, "image")):
         mine = [(one.kind, one.body) for one in heard if one.body["media_id"] == media_id]
-        assert mine[-1] == ("media.ready", {"media_id": media_id, "state": "ready", "reason": None})
+        assert mine[-1] == ("media.ready", {"media_id": media_id, "kind": kind})
         percents = [body["progress"] for one, body in mine[:-1] if one == "media.progress"]
         assert percents == sorted(percents)
         assert 0 < len(percents) == len(mine) - 1
@@ -270,7 +270,8 @@ def test_phone_video_and_photo_become_renditions_without_a_place(
     sizes = {made["name"]: (made["width"], made["height"]) for made in video["renditions"]}
     assert sizes == {"video": (288, 352), "poster": (288, 384), "preview": (240, 320)}
     sizes = {made["name"]: (made["width"], made["height"]) for made in image["renditions"]}
-    assert sizes == {"image-1280": (720, 1280), "image-640": (360, 640), "image-256": (144, 256)}
+    scales = {"image-1280": (720, 1280), "image-640": (360, 640), "image-256": (144, 256)}
+    assert sizes == scales | {f"{name}-webp": size for name, size in scales.items()} | {"square": (512, 512)}
     for made in [*video["renditions"], *image["renditions"]]:
         fetched = httpx.get(made["url"])
         assert fetched.status_code == 200

@@ -1,9 +1,8 @@
 """The event stream of a customer: real HTTP, a real Redis, which also goes away."""
 
-import json
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import httpx
@@ -20,6 +19,8 @@ from tests.support.browser import open_page
 from tests.support.ingest import App, Service, start, stop
 from tests.support.network import Connection
 from tests.support.redis_server import redis_server
+from tests.support.screens import Screen
+from tests.support.screens import screen as screen_of
 from tests.support.stack import eventually
 
 CUSTOMER = "fam/1"
@@ -31,44 +32,8 @@ VARIABLES = {
 }
 
 
-class Screen:
-    """What a client reads of an open stream, event by event."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self._lines = _lines(response.iter_bytes())
-
-    def events(self) -> Iterator[tuple[str, dict]]:
-        kind = ""
-        for line in self._lines:
-            if line.startswith("event: "):
-                kind = line.removeprefix("event: ")
-            elif line.startswith("data: "):
-                yield kind, json.loads(line.removeprefix("data: "))
-
-    def next(self) -> tuple[str, dict]:
-        return next(self.events())
-
-    def wait_for_comment(self) -> None:
-        assert any(line.startswith(":") for line in self._lines)
-
-
-def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
-    """As EventSource reads them: no other characters end a line, whatever Unicode says."""
-    rest = b""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        yield from (line.decode() for line in whole)
-
-
-@contextmanager
-def screen(client: httpx.Client, customer_id: str = CUSTOMER, **options) -> Iterator[Screen]:
-    params = {"customer_id": customer_id}
-    with client.stream("GET", "/v1/stream", params=params, timeout=TIMEOUT_SECONDS, **options) as response:
-        assert response.status_code == 200, response.read()
-        one = Screen(response)
-        assert one.next() == ("stream.opened", {})
-        yield one
+def screen(client: httpx.Client, customer_id: str = CUSTOMER) -> AbstractContextManager[Screen]:
+    return screen_of(client, customer_id)
 
 
 @pytest.fixture(scope="module")

@@ -60,13 +60,20 @@ class Attempt:
     created_at: float
     subnet: str | None = None
     looks: int = 0
-    is_done: bool = False
+    is_busy: bool = False
+    """While the job writes its output."""
     stopped: bool = False
 
     @property
     def state(self) -> str:
         """As it is now."""
         return self.script.states[min(self.looks, len(self.script.states) - 1)]
+
+    @property
+    def is_before_its_end(self) -> bool:
+        """Whether the next look finds it ended."""
+        following = self.script.states[self.looks + 1 : self.looks + 2]
+        return bool(following) and following[0] in _ENDS
 
     @property
     def is_at_work(self) -> bool:
@@ -254,12 +261,13 @@ class ScriptedEmr:
 
     async def _look(self, attempt: Attempt) -> None:
         """Time passes with each look."""
-        if attempt.stopped:
+        if attempt.stopped or attempt.is_busy or attempt.state in _ENDS:
             return
-        attempt.looks += 1
-        if attempt.state in _ENDS and attempt.script.does_job and not attempt.is_done:
-            attempt.is_done = True
+        if attempt.is_before_its_end and attempt.script.does_job:
+            attempt.is_busy = True
             await asyncio.to_thread(self._job, _arguments(attempt.request))
+            attempt.is_busy = False
+        attempt.looks += 1
 
     @staticmethod
     def _stop(attempt: Attempt) -> None:

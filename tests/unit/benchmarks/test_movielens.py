@@ -48,8 +48,14 @@ def test_recency_puts_what_is_new_before_what_was_once_popular():
 
 
 def test_everybodys_last_view_is_left_out_and_wanted_whatever_the_order_of_the_data():
-    views = [_view("a", "late", 5), _view("a", "early", -5), _view("b", "only", 0)]
-    assert without_last(views) == ([views[1]], {"a": {"late"}, "b": {"only"}})
+    views = [_view("a", "1", 5), _view("a", "2", -5), _view("b", "3", 0)]
+    assert without_last(views) == ([views[1]], {"a": {"1"}, "b": {"3"}})
+
+
+def test_of_views_of_one_second_the_rarest_content_is_the_last_or_the_one_that_comes_last():
+    views = [_view("a", "9", 0), _view("a", "10", 0), _view("a", "2", 0)]
+    assert without_last(views)[1] == {"a": {"10"}}
+    assert without_last(views, hard=False)[1] == {"a": {"2"}}
 
 
 def test_coverage_is_what_first_tens_show_of_all_that_is_known():

@@ -1,5 +1,6 @@
 """A run's page, what it costs, and the zip that goes with the job."""
 
+import ast
 import io
 import re
 import subprocess
@@ -10,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from recommender_trigger import plots
+from recommender_trigger import job_package, plots
 from recommender_trigger.cost import charges, write_units
 from recommender_trigger.domain.runs import Run, State
 from recommender_trigger.job_package import package
@@ -83,6 +84,13 @@ def test_cost_is_of_machines_by_time_and_of_lists_by_size():
     assert _charges("local")[0].usd == 0
     assert "not estimated" in page(RUN, MANIFEST, _charges("emr-serverless"))
     assert [write_units(size) for size in (1, 1024, 1025)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(job_package.__file__).parent.glob("job/*.py")), ids=lambda p: p.name
+)
+def test_job_is_written_in_the_python_that_emr_has(path: Path):
+    ast.parse(path.read_text(), feature_version=(3, 9))
 
 
 def test_package_is_the_same_for_the_same_code_and_can_be_imported_alone(tmp_path: Path):

@@ -21,7 +21,6 @@ HIDDEN, DISLIKED = "content.hidden", "content.disliked"
 OPINIONS = (LIKED, UNLIKED, HIDDEN, DISLIKED)
 """What a customer says of a content; the last word stands."""
 ABOUT_CONTENT = (VIEWED, *OPINIONS)
-_COLUMNS = ("customer_id", "content_id", "type", "occurred_at_ms", "id")
 DAY_MS = 86_400_000
 MOST_FILES_NAMED = 20
 
@@ -85,7 +84,9 @@ def _used(
     refused: list[dict[str, Any]],
     args: argparse.Namespace,
 ) -> Archive:
-    good = content.dropDuplicates(IDENTITY).select(*_COLUMNS).cache()
+    # Of impostors with the identity of another event the same one is taken in every run.
+    good = content.groupBy(*IDENTITY).agg(F.min(F.struct("type", "content_id")).alias("what"))
+    good = good.select("customer_id", "occurred_at_ms", "id", "what.*").cache()
     used = capped(good, args).cache()
     distinct = good.count()
     days = used.groupBy(F.floor(F.col("t") / DAY_MS).alias("day")).count().orderBy("day").collect()

@@ -98,8 +98,13 @@ def chosen_beta(by_beta: Mapping[float, Sequence[float]]) -> float:
 
 
 def windows(events: DataFrame) -> tuple[int, int]:
-    """(start of the inner window, of the outer one), whole hours."""
-    hours = events.groupBy(F.floor(F.col("t") / HOUR_MS).alias("hour")).count().orderBy("hour").collect()
+    """(start of the inner window, of the outer one), whole hours.
+
+    By when customers first turned to a content: one that does the same a thousand times in the last hour
+    must not draw the windows together to that hour.
+    """
+    first = events.groupBy("u", "i").agg(F.min("t").alias("t"))
+    hours = first.groupBy(F.floor(F.col("t") / HOUR_MS).alias("hour")).count().orderBy("hour").collect()
     total, so_far = sum(hour["count"] for hour in hours), 0
     starts: list[int] = []
     for hour in hours:

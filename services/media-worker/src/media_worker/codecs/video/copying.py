@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
+from av.error import InvalidDataError
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -83,7 +84,10 @@ class Copied:
         if self._strip is None:
             packet.stream = self._out
             return [packet]
-        stripped = self._strip(packet)
+        try:
+            stripped = self._strip(packet)
+        except InvalidDataError:  # a picture so broken that no player could show it
+            return []
         for one in stripped:
             one.stream = self._out
         return stripped
