@@ -65,6 +65,12 @@ def test_empty_and_too_large_files_are_refused(size: int, reason: str) -> None:
         policy.check_bytes(size, 10)
 
 
+@pytest.mark.parametrize(("width", "height"), [(0, 10), (10, 0), (-1, 10)])
+def test_image_without_a_pixel_is_refused(width: int, height: int) -> None:
+    with pytest.raises(PermanentError, match="nothing to show"):
+        policy.check_image(width, height, LIMITS)
+
+
 @given(SIDES, SIDES, SIDES)
 def test_fitted_size_is_never_larger_and_keeps_its_shape(width: int, height: int, side: int) -> None:
     made = fit(width, height, side)

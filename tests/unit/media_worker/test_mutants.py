@@ -95,7 +95,7 @@ RECORDINGS: dict[str, Write] = {
 }
 GOOD = [("image", name) for name in IMAGES] + [("video", name) for name in RECORDINGS]
 
-ONCE_UNFORESEEN = {"mp4": (501, 518), "mpeg-ts": (502, 503), "mkv": (602,), "heic": (2,)}
+ONCE_UNFORESEEN = {"mp4": (501, 518), "mpeg-ts": (502, 503), "mkv": (602,), "heic": (2, 1017)}
 """Seeds of mutants that no codec had words for."""
 
 

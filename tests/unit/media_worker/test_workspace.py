@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from media_worker.workspace import Delivery, job_folder, sweep
+from media_worker.workspace import Delivery, job_folder, note_alive, sweep
 
 DELIVERY = Delivery("m1", "http://queue", "receipt", 1)
 
@@ -19,7 +19,7 @@ def left_by_a_dead_process(root: Path) -> Path:
     with job_folder(root, DELIVERY) as folder:
         left = root / f"job-{int(done.stdout)}-abc"
         left.mkdir()
-        (left / "delivery.json").write_bytes((folder / "delivery.json").read_bytes())
+        (left / "delivery.json").write_bytes((folder.parent / "delivery.json").read_bytes())
     return left
 
 
@@ -42,6 +42,15 @@ def test_sweep_removes_what_the_dead_left_and_gives_their_messages_back(tmp_path
         assert mine.exists()
     assert not left.exists()
     assert given == [DELIVERY]
+
+
+def test_folder_of_the_files_is_empty_and_its_note_is_kept_fresh_beside_it(tmp_path: Path) -> None:
+    with job_folder(tmp_path, DELIVERY) as folder:
+        assert list(folder.iterdir()) == []
+        note = folder.parent / "delivery.json"
+        os.utime(note, (0, 0))
+        note_alive(folder)
+        assert note.stat().st_mtime > 0
 
 
 def test_message_of_an_old_note_is_left_alone(tmp_path: Path) -> None:

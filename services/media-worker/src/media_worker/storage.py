@@ -9,6 +9,7 @@ from kinstream.catalog import Hold, Rendition
 from kinstream.catalog.keys import derived_key, original_key
 from kinstream.errors import PermanentError
 from kinstream.resources import BUCKET_DERIVED, BUCKET_UPLOADS, Names
+from media_worker.domain.containment import STORED_TYPES, not_sensible
 from media_worker.domain.recipes import Made
 from media_worker.sandbox import plain_file
 
@@ -47,9 +48,14 @@ class Storage:
         self._s3.delete_object(Bucket=self._uploads, Key=original_key(item.app, item.media_id))
 
     def store(self, item: Hold, made: Made, folder: Path) -> Rendition:
-        """A file of the folder becomes a rendition."""
+        """A file of the folder becomes a rendition; PermanentError where it is nothing that is stored."""
         # The file's name is the decoder's word, and a decoder may be in a stranger's hands.
-        path = plain_file(folder / Path(made.file_name).name, folder)
+        if made.content_type not in STORED_TYPES:
+            raise not_sensible()
+        try:
+            path = plain_file(folder / Path(made.file_name).name, folder)
+        except (OSError, ValueError) as error:
+            raise not_sensible() from error
         key = derived_key(item.app, item.media_id, path.name)
         self._s3.upload_file(
             str(path),

@@ -49,13 +49,16 @@ def job_folder(root: Path, delivery: Delivery) -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=f"{_PREFIX}{os.getpid()}-") as name:
         (Path(name) / _NOTE).write_text(json.dumps(asdict(delivery)))
-        yield Path(name)
+        # Decoders write into the folder, and must not reach the note.
+        files = Path(name) / "files"
+        files.mkdir()
+        yield files
 
 
 def note_alive(folder: Path) -> None:
     """Say that the folder's message is still held; its note counts only while it is fresh."""
     with suppress(OSError):
-        os.utime(folder / _NOTE)
+        os.utime(folder.parent / _NOTE)
 
 
 def sweep(root: Path, hold_seconds: float, give_back: Callable[[Delivery], None] | None = None) -> None:

@@ -13,6 +13,14 @@ _MOST_TEXT = 300
 _NEARLY = 0.8
 """A child that dies with so much of its memory in use died of that."""
 
+STORED_TYPES = frozenset(
+    {
+        *("image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"),
+        *("video/mp4", "audio/mp4", "text/vtt", "application/vnd.apple.mpegurl"),
+    }
+)
+"""What a child's files may be stored as: nothing that a browser would run."""
+
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
@@ -23,7 +31,7 @@ class SandboxLimits:
 
     memory_bytes: int = 900 * _MIB
     """Memory of its own, whether used yet or not."""
-    cpu_seconds: int = 3_600
+    cpu_seconds: int = 7_200
     """Of all its threads together."""
     wall_seconds: float = 1_440.0
     file_bytes: int = 4 * _GIB
@@ -76,6 +84,11 @@ def out_of_time(limits: SandboxLimits) -> PermanentError:
 def out_of_room(limits: SandboxLimits) -> PermanentError:
     """The error for a child that fills its folder."""
     return PermanentError(f"what is made of the file outgrows the allowed {_size(limits.folder_bytes)}")
+
+
+def not_sensible() -> PermanentError:
+    """The error for an answer that no decoder of ours gives."""
+    return PermanentError("the file's decoder does not answer sensibly")
 
 
 def told(text: str) -> str:

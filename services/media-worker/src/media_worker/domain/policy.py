@@ -152,7 +152,9 @@ def check_bytes(size_bytes: int, most_bytes: int) -> None:
 
 
 def check_image(width: int, height: int, limits: Limits) -> None:
-    """PermanentError for an image with too many pixels to decode."""
+    """PermanentError for an image with too many pixels to decode, or with none."""
+    if width < 1 or height < 1:
+        raise PermanentError(f"the image claims {width} x {height} pixels: there is nothing to show")
     if width * height > limits.image_pixels:
         raise PermanentError(
             f"the image claims {width} x {height} pixels, {limits.image_pixels:,} in all are allowed"

@@ -258,7 +258,7 @@ class _Call:
         if time.monotonic() > give_up_at:
             return containment.out_of_time(self._limits)
         if len(self._received) > _MOST_ANSWER_BYTES:
-            return PermanentError("the file's decoder does not answer sensibly")
+            return containment.not_sensible()
         if self._folder and _size(self._folder) > self._limits.folder_bytes:
             return containment.out_of_room(self._limits)
         return None
@@ -330,7 +330,7 @@ def _checked(answer: bytes, work: Callable[..., T], folder: Path | None) -> T:
         wanted = get_type_hints(work)["return"]
         return msgspec.msgpack.decode(answer, type=wanted, dec_hook=plain)  # type: ignore[no-any-return]
     except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError, OSError) as error:
-        raise PermanentError("the file's decoder does not answer sensibly") from error
+        raise containment.not_sensible() from error
 
 
 def plain_file(path: Path, folder: Path | None) -> Path:
