@@ -84,6 +84,7 @@ async def _is_served(stand: EmrStand, run: Run) -> bool:
 
 
 async def test_run_goes_through_all_states_of_a_cluster(stand: EmrStand):
+    stand.emr.forget(Script(("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING", "TERMINATED")))
     assert await _is_served(stand, await stand.serve(stand.trigger()))
     assert len(stand.emr.attempts) == 1
     assert not stand.emr.at_work
@@ -159,7 +160,10 @@ async def test_step_that_failed_says_why_and_where_its_log_lies(stand: EmrStand)
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        (Script(step="CANCELLED", does_job=False), "its step as CANCELLED"),
+        *(
+            (Script(step=step), f"its step as {step}")
+            for step in ("PENDING", "RUNNING", "CANCEL_PENDING", "CANCELLED", "FAILED", "INTERRUPTED")
+        ),
         (Script(does_job=False), "manifest.json is missing"),
     ],
 )
@@ -192,6 +196,16 @@ async def test_job_run_that_fails_is_tried_again_by_what_it_says(
     assert (run.state, run.cause, len(serverless.emr.attempts)) == (State.FAILED, cause, attempts)
     assert run.log_uri is not None
     assert run.log_uri.endswith(f"/logs/applications/00a1/jobs/{run.handle}/")
+
+
+async def test_job_run_that_somebody_cancelled_is_not_replaced(serverless: EmrStand):
+    serverless.emr.forget(Script(("RUNNING", "CANCELLING", "CANCELLED"), message="by user", does_job=False))
+    run = await serverless.serve(serverless.trigger())
+    assert (run.state, run.cause, run.reason) == (
+        State.FAILED,
+        Cause.STOPPED,
+        "the job run ended as CANCELLED, by user",
+    )
 
 
 @pytest.mark.parametrize("launcher", ["emr", "emr-serverless"])
