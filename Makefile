@@ -14,9 +14,8 @@ SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-backpressure up test test-containers test-faults test-terraform check check-terraform \
-    format lock bench bench-ingest bench-ledger \
-    bench-recommender clean
+.PHONY: help setup demo demo-backpressure up test test-containers test-faults test-media-faults test-terraform \
+    check check-terraform format lock bench bench-ingest bench-ledger bench-media bench-recommender fuzz-media clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -48,7 +47,15 @@ test-containers: setup ## the same tests before servers in containers: emulator,
 
 test-faults: setup ## the long fault runs, which `make test` has in a short form: 15 minutes
 	@KINSTREAM_FAULTS=long KINSTREAM_MODEL_RUNS=500 \
-	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py $(ARGS)
+	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py \
+	    tests/integration/test_emr_runs.py $(ARGS)
+
+fuzz-media: setup ## 2,000 media files with random bits turned over, through the decoders: 5 minutes; needs zzuf
+	@KINSTREAM_TESTS_REQUIRE_MEDIA_TOOLS=1 KINSTREAM_FUZZ_MUTANTS=$(or $(MUTANTS),2000) \
+	    $(BIN)/pytest -s tests/unit/media_worker/test_mutants.py $(ARGS)
+
+test-media-faults: setup ## 700 files through media-workers under 40 faults: 12 minutes
+	@KINSTREAM_FAULTS=long $(BIN)/pytest tests/e2e/test_media_faults.py $(ARGS)
 
 check: setup ## format, lint, types, import rules, generated files
 	$(BIN)/ruff format --check $(SOURCES)
@@ -80,6 +87,9 @@ bench-ingest: setup ## every number of ingest-api, with load, memory and an emul
 
 bench-ledger: setup ## every number of the session-worker: 5 minutes
 	@$(BIN)/python -m benchmarks ledger $(ARGS)
+
+bench-media: setup ## every number of the media-worker: 10 minutes
+	@$(BIN)/python -m benchmarks media $(ARGS)
 
 bench-recommender: setup ## every number of the recommender, with Spark at 5 million events: 10 minutes
 	@$(BIN)/python -m benchmarks recommender $(ARGS)

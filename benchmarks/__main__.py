@@ -29,6 +29,7 @@ MODULES = {
     "write-units": "write_units",
     "growth": "growth",
     "video": "video",
+    "remux": "video",
     "thumbnails": "thumbnails",
     "media-mix": "media_mix",
     "recommendations": "recommendations",

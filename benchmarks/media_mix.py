@@ -202,7 +202,11 @@ def _tree(worker: psutil.Process) -> list[psutil.Process]:
 def _held(process: psutil.Process) -> tuple[int, int]:
     """(PSS, RSS); nothing for one that has just ended."""
     try:
-        told = process.memory_full_info()
+        rss = process.memory_info().rss
+        try:
+            return process.memory_full_info().pss, rss
+        except psutil.AccessDenied:
+            # A decoder hides its pages from other users: all of them are counted as its own then.
+            return rss, rss
     except psutil.Error:
         return 0, 0
-    return told.pss, told.rss

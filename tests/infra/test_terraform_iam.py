@@ -82,7 +82,8 @@ CALLS: Mapping[str, frozenset[Call]] = {
         table/recommendations: get_item query
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
-        bucket/derived: sign_download"""),
+        queue/uploads: get_queue_url send_message
+        bucket/derived: sign_download get_object"""),
     **dict.fromkeys(
         ("media-worker", "media-worker-large"),
         _calls("""

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import boto3
@@ -11,13 +13,14 @@ from botocore.config import Config
 
 from kinstream import keys
 from kinstream.settings import CoreSettings
+from recommender_trigger import main
 from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import Run, State, new_run_id
 from recommender_trigger.emr_events import EmrEvents
 from recommender_trigger.launchers.emr_request import job_flow
 from recommender_trigger.launchers.emr_serverless import job_run_request
 from recommender_trigger.launchers.staging import StagedJob
-from tests.support.emr_stand import CUSTOMERS, EmrStand, Place, emr_stand, place
+from tests.support.emr_stand import CUSTOMERS, LEASE_SECONDS, EmrStand, Place, emr_stand, place
 from tests.support.fault_proxy import Fault, Kind
 from tests.support.recommender import APP
 from tests.support.scripted_emr import Script, broken, refused
@@ -29,6 +32,10 @@ FLEET_TIMEOUT = broken("INSTANCE_FLEET_TIMEOUT", "no machines within 10 minutes"
 STEP_FAILED = broken(
     "STEP_FAILURE", step="FAILED", Reason="Unknown Error.", Message="no events", LogFile="s3://logs/stderr.gz"
 )
+_CALLS_BEFORE_A_FAILURE = 14
+_CALLS_AFTER_IT = 30
+_STRIDE = 1 if os.environ.get("KINSTREAM_FAULTS") == "long" else 3
+"""Every death of a trigger is tried on the way of a run that goes well; on others every third, or all."""
 JOB = StagedJob("s3://jobs/train.py", "s3://jobs/job.zip")
 
 
@@ -200,6 +207,27 @@ async def test_run_that_takes_too_long_is_ended_there(stand: EmrStand, serverles
     assert not at.emr.at_work
 
 
+async def test_cluster_that_cannot_be_looked_at_is_told_of_and_ended_as_soon_as_it_can_be(stand: EmrStand):
+    stand.emr.forget(Script(("RUNNING",)))
+    for operation in ("DescribeCluster", "TerminateJobFlows"):
+        stand.faults.strike(Fault(operation, Kind.ERROR, times=10**6))
+    trigger = stand.trigger(faulty=True, training_max_run_seconds=60)
+    await trigger.tick()
+    await stand.until_launched()
+    stand.clock.move(61)
+    run, told = await stand.last(), []
+    for _ in range(300):
+        if told := await stand.told(run.run_id):
+            break
+        await asyncio.sleep(0.05)
+    assert [alert["cause"] for alert in told] == ["deadline"]
+    assert stand.emr.at_work
+    stand.faults.relent()
+    await trigger.idle()
+    assert not stand.emr.at_work
+    assert await stand.store().lock(APP) is None
+
+
 OPERATIONS = ("RunJobFlow", "ListClusters", "DescribeCluster", "ListSteps")
 SERVERLESS_OPERATIONS = ("StartJobRun", "ListJobRuns", "GetJobRun")
 KINDS = (Kind.LOST, Kind.THROTTLING, Kind.ERROR, Kind.BEFORE)
@@ -238,6 +266,22 @@ async def test_cluster_that_is_launched_twice_because_the_list_is_late_is_ended(
     assert {alert["kind"] for alert in await stand.told(run.run_id)} == {"training.orphan_ended"}
 
 
+async def test_trigger_that_stood_still_launches_an_orphan_that_is_ended(stand: EmrStand):
+    stand.emr.forget(Script(), Script(("RUNNING",)))
+    slow = stand.trigger(faulty=True)
+    with stand.emr.launch_held_back() as is_held:
+        await slow.tick()
+        assert await asyncio.to_thread(is_held.wait, 60)
+        stand.clock.move(LEASE_SECONDS + 1)
+        run = await stand.serve(stand.trigger())
+        assert await _is_served(stand, run)
+    await slow.idle()
+    assert [attempt.is_at_work for attempt in stand.emr.attempts] == [False, True]
+    await stand.trigger().tick()
+    assert not stand.emr.at_work
+    assert await stand.last() == run
+
+
 async def test_orphans_are_ended_and_what_is_not_ours_is_left(stand: EmrStand):
     own = new_run_id(stand.clock.now_ms)
     run = Run(APP, own, State.LAUNCHING, stand.clock.now_ms)
@@ -273,6 +317,23 @@ async def test_event_of_emr_makes_the_follower_look_at_once(stand: EmrStand):
     assert await _is_served(stand, serving.result())
 
 
+async def test_service_trains_on_clusters_until_it_is_told_to_stop(there: Place, stand: EmrStand):
+    await stand.make_due(*CUSTOMERS, due_at_ms=1)
+    settings = stand.settings.model_copy(
+        update={"aws_endpoint_url": there.clear.url, "training_tick_seconds": 0.05}
+    )
+    service = asyncio.create_task(main.run(settings))
+    for _ in range(3000):
+        if service.done() or (await stand.pointer() and not await stand.store().lock(APP)):
+            break
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await service
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+    assert await _is_served(stand, await stand.last())
+
+
 async def test_switch_ends_a_cluster_that_runs(stand: EmrStand):
     stand.emr.forget(Script(("RUNNING",)))
     trigger = stand.trigger()
@@ -290,12 +351,21 @@ async def test_killed_trigger_loses_and_doubles_nothing_wherever_it_dies(stand: 
         await stand.begin(Script(("RUNNING", "TERMINATED")))
         died = await stand.killed_after(calls)
         (run,) = await stand.carried_on()
-        assert await _is_served(stand, run), calls
+        assert await _is_served(stand, run), (calls, run)
         assert len(stand.emr.attempts) == 1, calls
         if not died:
             break
         calls += 1
     assert calls > 25
+
+
+async def test_killed_trigger_leaves_one_job_run(serverless: EmrStand):
+    for calls in range(7, 17, _STRIDE):
+        await serverless.begin(Script(("RUNNING", "SUCCESS")))
+        assert await serverless.killed_after(calls)
+        (run,) = await serverless.carried_on()
+        assert await _is_served(serverless, run), calls
+        assert len(serverless.emr.attempts) == 1, calls
 
 
 async def test_killed_trigger_asks_for_other_machines_once(stand: EmrStand):
@@ -304,11 +374,11 @@ async def test_killed_trigger_asks_for_other_machines_once(stand: EmrStand):
         await stand.begin(broken("INSTANCE_FLEET_TIMEOUT"), Script(("RUNNING", "TERMINATED")))
         died = await stand.killed_after(calls)
         (run,) = await stand.carried_on()
-        assert await _is_served(stand, run), calls
+        assert await _is_served(stand, run), (calls, run)
         assert (run.attempt, len(stand.emr.attempts)) == (2, 2), calls
         if not died or calls >= _CALLS_AFTER_IT:
             break
-        calls += 1
+        calls += _STRIDE
 
 
 async def test_killed_trigger_never_keeps_a_failure_to_itself(stand: EmrStand):
@@ -322,8 +392,4 @@ async def test_killed_trigger_never_keeps_a_failure_to_itself(stand: EmrStand):
         assert await stand.waiting() == dict.fromkeys(CUSTOMERS, 100), calls
         if not died:
             break
-        calls += 1
-
-
-_CALLS_BEFORE_A_FAILURE = 14
-_CALLS_AFTER_IT = 30
+        calls += _STRIDE

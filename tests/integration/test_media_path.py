@@ -16,6 +16,7 @@ from typing import IO
 import httpx
 import psutil
 import pytest
+import redis
 import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI, Request
@@ -28,6 +29,7 @@ from ingest_api.manifest import Manifests
 from ingest_api.routes.links import Links
 from ingest_api.routes.media import media_router
 from ingest_api.url_signing import UrlSigner
+from kinstream import live
 from kinstream.aws import blocking_client
 from kinstream.catalog import MAIN, migrate, open_catalog, open_work
 from kinstream.catalog.limits import MediaSettings
@@ -213,6 +215,22 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def told_to(stack: MediaStack, redis_url: str, customer_id: str) -> Iterator[Callable[[], list[live.Told]]]:
+    """What a customer's open screens are told from now on, once somebody asks."""
+    with redis.Redis.from_url(redis_url) as client, client.pubsub() as pubsub:
+        pubsub.subscribe(live.channel(stack.settings.name_prefix, "demo", customer_id))
+        assert pubsub.get_message(timeout=5)
+
+        def told() -> list[live.Told]:
+            heard = []
+            while message := pubsub.get_message(timeout=0.2):
+                heard.append(live.decode(message["data"]))
+            return heard
+
+        yield told
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
@@ -229,21 +247,31 @@ def stack(tmp_path: Path, endpoint: str, catalog_url: str) -> Iterator[MediaStac
     made.close()
 
 
-def test_phone_video_and_photo_become_renditions_without_a_place(stack: MediaStack, tmp_path: Path) -> None:
+def test_phone_video_and_photo_become_renditions_without_a_place(
+    stack: MediaStack, tmp_path: Path, redis_url: str
+) -> None:
     clip, photo = tmp_path / "clip.3gp", tmp_path / "photo.jpg"
     write_phone_video(clip, seconds=2, turned=90)
     write_photo(photo, 900, 1600, orientation=6)
-    with stack.worker():
+    with told_to(stack, redis_url, "fam-1") as told, stack.worker(KINSTREAM_REDIS_URL=redis_url):
         clip_id = stack.upload(clip, "video/3gpp")
         photo_id = stack.upload(photo, "image/jpeg")
         video, image = stack.wait(clip_id, *FINAL), stack.wait(photo_id, *FINAL)
         stack.wait_until_idle()
+        heard = told()
 
+    for media_id, kind in ((clip_id, "video"), (photo_id, "image")):
+        mine = [(one.kind, one.body) for one in heard if one.body["media_id"] == media_id]
+        assert mine[-1] == ("media.ready", {"media_id": media_id, "kind": kind})
+        percents = [body["progress"] for one, body in mine[:-1] if one == "media.progress"]
+        assert percents == sorted(percents)
+        assert 0 < len(percents) == len(mine) - 1
     assert (video["state"], video["progress"], video["reason"]) == ("ready", 100, None)
     sizes = {made["name"]: (made["width"], made["height"]) for made in video["renditions"]}
-    assert sizes == {"video": (288, 352), "poster": (288, 384)}
+    assert sizes == {"video": (288, 352), "poster": (288, 384), "preview": (240, 320)}
     sizes = {made["name"]: (made["width"], made["height"]) for made in image["renditions"]}
-    assert sizes == {"image-1280": (720, 1280), "image-640": (360, 640), "image-256": (144, 256)}
+    scales = {"image-1280": (720, 1280), "image-640": (360, 640), "image-256": (144, 256)}
+    assert sizes == scales | {f"{name}-webp": size for name, size in scales.items()} | {"square": (512, 512)}
     for made in [*video["renditions"], *image["renditions"]]:
         fetched = httpx.get(made["url"])
         assert fetched.status_code == 200

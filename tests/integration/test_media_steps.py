@@ -152,7 +152,6 @@ def test_ordered_variant_is_made_of_a_ready_item(stack: MediaStack, tmp_path: Pa
             30,
             "the variant",
         )
-        stack.wait_until_idle()
 
     made = stack.catalog.variant("demo", media_id, step).rendition
     assert (made.name, made.width, made.height) == (step, 64, 48)

@@ -9,7 +9,9 @@ import pytest
 from kinstream_devkit.demo.client import DemoClient
 from kinstream_devkit.generate.media import write_phone_video
 from kinstream_devkit.media_files import send_file, wait_until_final
+from media_worker.domain.options import RecordingOptions
 from tests.support.browser import open_page
+from tests.support.media_samples import write_h264
 from tests.support.node_clients import PROGRAMS, installed_clients
 from tests.support.stack import RunningStack
 
@@ -51,6 +53,24 @@ def check(seen: dict[str, Any], width: int, height: int) -> None:
     assert (seen["width"], seen["height"]) == (width, height)
     assert seen["frames"] > 0
     assert seen["sound"] > 0
+
+
+def write_large_clip(path: Path) -> None:
+    """A short clip that is as large as those that are offered as a stream: with room left for nothing."""
+    write_h264(path, size=(854, 480), seconds=CLIP_SECONDS)
+    room_bytes = RecordingOptions().hls_from_bytes
+    with path.open("ab") as file:
+        file.write(room_bytes.to_bytes(4, "big") + b"free" + bytes(room_bytes - 8))
+
+
+def test_stream_in_several_sizes_plays_to_its_end_in_a_browser(stack: RunningStack, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    write_large_clip(clip)
+    made = asyncio.run(made_of(stack, clip))
+    (seen,) = played([{"kind": "hls", "url": made["hls"]["url"]}], tmp_path)
+    check(seen, 854, 480)
+    assert len(seen["levels"]) > 1
+    assert all(width <= 854 and height <= 480 for width, height in seen["levels"])
 
 
 def test_video_of_a_phone_that_was_held_upright_plays_to_its_end_in_a_browser(

@@ -400,6 +400,28 @@ async def test_spark_learns_tastes_that_beat_what_is_popular_and_its_lists_are_s
         assert own > 2 * others
 
 
+async def test_log_of_a_spark_that_fails_is_kept_where_the_run_says(stand: Bench, tmp_path: Path):
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = -version ] && { echo \'openjdk version "17.0.1"\' >&2; exit 0; }\n'
+        "echo 'java.lang.Error: no room' >&2; exit 3\n"
+    )
+    java.chmod(0o755)
+    launcher = LocalLauncher(stand.clients["s3"], stand.settings.model_copy(update={"java_home": tmp_path}))
+    await stand.make_due("fam-1", "fam-2")
+    await _serve(stand.scheduler(launcher))
+    run = await _last(stand)
+    assert (run.state, run.cause) == (State.FAILED, Cause.JOB)
+    assert "no room" in run.reason
+    assert run.log_uri is not None
+    bucket, key = run.log_uri.removeprefix("s3://").split("/", 1)
+    body = await stand.clients["s3"].get_object(Bucket=bucket, Key=key)
+    assert b"no room" in await body["Body"].read()
+
+
 @pytest.mark.spark
 async def test_spark_that_is_let_go_leaves_neither_process_nor_folder(
     stand: Bench, tmp_path: Path, monkeypatch

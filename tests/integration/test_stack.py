@@ -160,7 +160,8 @@ def test_rotated_key_works_and_the_old_one_until_it_is_revoked(stack: RunningSta
 def test_keys_and_state_are_the_owners_alone(stack: RunningStack) -> None:
     credentials = stack.data_dir / "credentials.json"
     assert json.loads(credentials.read_text())["write_key"] == stack.write_key
-    private = [credentials, stack.data_dir / "ledger_hash_key", stack.data_dir / "state.json"]
+    secrets = [stack.data_dir / name for name in ("ledger_hash_key", "media_url_key", "state.json")]
+    private = [credentials, *secrets]
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
 
 

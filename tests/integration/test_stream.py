@@ -1,9 +1,8 @@
 """The event stream of a customer: real HTTP, a real Redis, which also goes away."""
 
-import json
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import httpx
@@ -16,9 +15,12 @@ from kinstream.settings import CoreSettings
 from kinstream_devkit.embedded.emulator import HOST, free_port
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
+from tests.support.browser import open_page
 from tests.support.ingest import App, Service, start, stop
 from tests.support.network import Connection
 from tests.support.redis_server import redis_server
+from tests.support.screens import Screen
+from tests.support.screens import screen as screen_of
 from tests.support.stack import eventually
 
 CUSTOMER = "fam/1"
@@ -30,36 +32,8 @@ VARIABLES = {
 }
 
 
-class Screen:
-    """What a client reads of an open stream, event by event."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self._lines = response.iter_lines()
-
-    def events(self) -> Iterator[tuple[str, dict]]:
-        kind = ""
-        for line in self._lines:
-            if line.startswith("event: "):
-                kind = line.removeprefix("event: ")
-            elif line.startswith("data: "):
-                yield kind, json.loads(line.removeprefix("data: "))
-
-    def next(self) -> tuple[str, dict]:
-        return next(self.events())
-
-    def wait_for_comment(self) -> None:
-        assert any(line.startswith(":") for line in self._lines)
-
-
-@contextmanager
-def screen(client: httpx.Client, customer_id: str = CUSTOMER, **options) -> Iterator[Screen]:
-    params = {"customer_id": customer_id}
-    with client.stream("GET", "/v1/stream", params=params, timeout=TIMEOUT_SECONDS, **options) as response:
-        assert response.status_code == 200, response.read()
-        one = Screen(response)
-        assert one.next() == ("stream.opened", {})
-        yield one
+def screen(client: httpx.Client, customer_id: str = CUSTOMER) -> AbstractContextManager[Screen]:
+    return screen_of(client, customer_id)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +135,30 @@ def test_a_browser_opens_it_by_a_signed_url_that_is_for_this_customer_alone(app,
         other = made["url"].replace("fam%2F1", "fam-2")
         assert browser.get(other).json()["code"] == "invalid_signature"
         assert browser.get("/v1/stream", params={"customer_id": CUSTOMER}).json()["code"] == "missing_key"
+
+
+PAGE = """<!doctype html><script type="module">
+const tell = (told) => fetch("/told", { method: "POST", body: JSON.stringify(told) });
+const { url } = await (await fetch("/config.json")).json();
+const source = new EventSource(url);
+for (const kind of ["stream.opened", "media.ready", "stream.closed"])
+  source.addEventListener(kind, (event) => tell([kind, JSON.parse(event.data)]));
+</script>"""
+
+
+def test_a_real_browser_hears_and_connects_again_by_itself(app, service, publisher, redis_url, tmp_path):
+    made = app.reader.post("/v1/stream-urls", params={"customer_id": CUSTOMER}).json()
+    page = tmp_path / "page.html"
+    page.write_text(PAGE)
+    with open_page(page, {}, {"url": made["url"]}, tmp_path) as opened:
+        for number in range(2):
+            assert opened.told(TIMEOUT_SECONDS) == ["stream.opened", {}]
+            publisher.publish(app.name, CUSTOMER, "media.ready", {"media_id": f"m{number}"})
+            assert opened.told(TIMEOUT_SECONDS) == ["media.ready", {"media_id": f"m{number}"}]
+            if number == 0:
+                with redis.Redis.from_url(redis_url) as client:
+                    client.client_kill_filter(_type="pubsub")
+                assert opened.told(TIMEOUT_SECONDS) == ["stream.closed", {"reason": "unavailable"}]
 
 
 def test_without_redis_it_is_503_at_the_start(module_settings, app, service, tmp_path):

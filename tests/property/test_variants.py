@@ -1,12 +1,13 @@
 """Names of variants: one each, and each leads back."""
 
 from contextlib import suppress
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinstream.catalog.variants import MAX_SIDE, VariantSpec
+from kinstream.catalog.variants import MAX_SIDE, Fit, ImageFormat, VariantSpec
 from kinstream.errors import PermanentError
 
 sides = st.none() | st.integers(1, MAX_SIDE)
@@ -14,8 +15,8 @@ specs = st.builds(
     VariantSpec,
     width=st.integers(1, MAX_SIDE),
     height=sides,
-    fit=st.sampled_from(["inside", "cover"]),
-    format=st.sampled_from(["jpeg", "webp", "avif"]),
+    fit=st.sampled_from(get_args(Fit)),
+    format=st.sampled_from(get_args(ImageFormat)),
     quality=st.integers(1, 100),
 )
 
@@ -40,8 +41,9 @@ def test_any_other_text_is_refused(text):
         assert VariantSpec.parse(text).name == text
 
 
-def test_with_one_side_open_both_fits_are_the_same_variant():
+def test_with_one_side_open_all_fits_are_the_same_variant():
     assert VariantSpec(width=640, fit="cover") == VariantSpec(width=640, fit="inside")
+    assert VariantSpec(width=640, format="png", quality=9) == VariantSpec(width=640, format="png")
     assert VariantSpec(width=640).box == (640, MAX_SIDE)
 
 

@@ -61,6 +61,10 @@ CASES: dict[tuple[str, str], Case] = {
     ("POST", "/v1/stream-urls"): Case("customer", query={"customer_id": CUSTOMER}),
     ("GET", "/v1/media"): Case("customer", query={"customer_id": CUSTOMER}),
     ("GET", "/v1/media/{media_id}/files/{file_name}"): Case("signed"),
+    ("GET", "/v1/media/{media_id}/image"): Case("signed"),
+    ("POST", "/v1/media/{media_id}/image-urls"): Case(
+        "owner", body={"images": [{"w": 640}]}, names_a_thing=True
+    ),
     ("GET", "/v1/media/{media_id}"): Case("owner", names_a_thing=True),
     ("POST", "/v1/media"): Case(
         "declarer",

@@ -71,6 +71,8 @@ class FaultProxy:
     url: str = ""
     calls: Counter[str] = field(default_factory=Counter)
     struck: Counter[tuple[str, Kind]] = field(default_factory=Counter)
+    under_way: int = 0
+    """Calls that have come and are not done."""
     _script: list[Fault] = field(default_factory=list)
     _seen: Counter[Fault] = field(default_factory=Counter)
     _chance: "_Chance | None" = None
@@ -189,6 +191,13 @@ class _Server:
             await self._http.close()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self._proxy.under_way += 1
+        try:
+            return await self._served(request)
+        finally:
+            self._proxy.under_way -= 1
+
+    async def _served(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         own = self._own.operation(request.method, request.path, request.headers) if self._own else None
         operation = own or operation_of(request.headers, body)

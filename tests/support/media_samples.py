@@ -100,3 +100,17 @@ def write_slow_video(path: Path, frames: int = 60) -> None:
             frame.pts, frame.time_base = number, Fraction(1, 15)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
+
+
+def write_mjpeg(path: Path, size: tuple[int, int] = (160, 120), pictures: int = 10) -> None:
+    """An AVI as old cameras record it: one JPEG after another, no sound."""
+    with av.open(str(path), "w", format="avi") as container:
+        video = container.add_stream("mjpeg", rate=15)
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.pix_fmt = *size, "yuvj420p"
+        for number in range(pictures):
+            picture = Image.linear_gradient("L").resize(size).convert("RGB")
+            frame = VideoFrame.from_image(picture).reformat(format="yuvj420p")
+            frame.pts = number
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))

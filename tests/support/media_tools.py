@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ class Seen:
 
     codecs: dict[str, str]
     """By kind of stream; data streams of phones are left out."""
-    duration_seconds: float
+    claimed_seconds: float
+    """How long it says that it lasts, or what its size suggests where it says nothing."""
+    played_seconds: float
+    """Until when there is a picture or sound that can be decoded."""
     width: float
     """As shown: turned, and with its pixels as wide as they are."""
     height: float
@@ -62,7 +66,7 @@ def look_at(path: Path) -> Seen:
         [
             *("ffprobe", "-v", "error", "-of", "json", "-show_entries"),
             "format=duration:stream=codec_type,codec_name,width,height,sample_aspect_ratio"
-            ":stream_side_data=rotation:frame=media_type,pts_time:frame_side_data=rotation",
+            ":stream_side_data=rotation:frame=media_type,pts_time,pkt_duration_time:frame_side_data=rotation",
             str(path),
         ]
     )
@@ -73,12 +77,17 @@ def look_at(path: Path) -> Seen:
     width, height = _shown(pictures, frames[:1]) if pictures else (0.0, 0.0)
     return Seen(
         codecs={one["codec_type"]: one["codec_name"] for one in streams},
-        duration_seconds=float(told["format"].get("duration", 0)),
+        claimed_seconds=float(told["format"].get("duration", 0)),
+        played_seconds=max(map(_end_seconds, told.get("frames", [])), default=0.0),
         width=width,
         height=height,
         last_picture_seconds=max((float(one.get("pts_time", 0)) for one in frames), default=0.0),
         complaints=done.stderr.strip(),
     )
+
+
+def _end_seconds(frame: dict[str, Any]) -> float:
+    return float(frame.get("pts_time", 0)) + float(frame.get("pkt_duration_time", 0))
 
 
 def _shown(stream: dict[str, Any], first_frame: Sequence[dict[str, Any]]) -> tuple[float, float]:
@@ -91,6 +100,7 @@ def _shown(stream: dict[str, Any], first_frame: Sequence[dict[str, Any]]) -> tup
     return (height, width) if turned else (width, height)
 
 
+@cache
 def grid_at(path: Path, seconds: float) -> np.ndarray:
     """The picture at a time as a few grey fields, as a player shows it, with mean 0 and deviation 1."""
     done = subprocess.run(

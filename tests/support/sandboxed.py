@@ -157,6 +157,7 @@ def forbidden(folder: Path, worker: int) -> dict[str, str]:
         "signals": lambda: os.kill(worker, 0),
         "ptrace": ptrace,
         "shared memory": shared_memory,
+        "folders": (folder / "folder").mkdir,
         "links": lambda: (folder / "link").symlink_to("/etc/passwd"),
     }
     return {name: _outcome(try_it) for name, try_it in tries.items()}

@@ -7,6 +7,7 @@ of their own answers to botocore's model. Everything else goes on to the emulato
 import asyncio
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,13 +60,20 @@ class Attempt:
     created_at: float
     subnet: str | None = None
     looks: int = 0
-    is_done: bool = False
+    is_busy: bool = False
+    """While the job writes its output."""
     stopped: bool = False
 
     @property
     def state(self) -> str:
         """As it is now."""
         return self.script.states[min(self.looks, len(self.script.states) - 1)]
+
+    @property
+    def is_before_its_end(self) -> bool:
+        """Whether the next look finds it ended."""
+        following = self.script.states[self.looks + 1 : self.looks + 2]
+        return bool(following) and following[0] in _ENDS
 
     @property
     def is_at_work(self) -> bool:
@@ -88,6 +96,7 @@ class ScriptedEmr:
         self.calls: list[str] = []
         self.hidden_lists = 0
         """In so many lists nothing that is new is shown yet."""
+        self._held: tuple[threading.Event, threading.Event] | None = None
         self._now_ms = now_ms
         self._job = job
         self._models = {name: model_of(name) for name in ("emr", "emr-serverless")}
@@ -98,6 +107,16 @@ class ScriptedEmr:
         self.calls.clear()
         self.scripts = list(scripts) or [Script()]
         self.hidden_lists = 0
+
+    @contextmanager
+    def launch_held_back(self) -> Iterator[threading.Event]:
+        """The next cluster is launched when the block is left; the event says that it was asked for."""
+        asked, let_go = threading.Event(), threading.Event()
+        self._held = asked, let_go
+        try:
+            yield asked
+        finally:
+            let_go.set()
 
     @property
     def at_work(self) -> list[Attempt]:
@@ -131,6 +150,10 @@ class ScriptedEmr:
         return web.json_response(answered, content_type="application/x-amz-json-1.1")
 
     async def _RunJobFlow(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - called by its name
+        if self._held:
+            (asked, let_go), self._held = self._held, None
+            asked.set()
+            await asyncio.to_thread(let_go.wait)
         subnets = sent["Instances"]["Ec2SubnetIds"]
         attempt = self._launched(f"j-{len(self.attempts):013X}", sent, subnets[0])
         return {"JobFlowId": attempt.id, "ClusterArn": f"arn:aws:elasticmapreduce:::cluster/{attempt.id}"}
@@ -238,12 +261,13 @@ class ScriptedEmr:
 
     async def _look(self, attempt: Attempt) -> None:
         """Time passes with each look."""
-        if attempt.stopped:
+        if attempt.stopped or attempt.is_busy or attempt.state in _ENDS:
             return
-        attempt.looks += 1
-        if attempt.state in _ENDS and attempt.script.does_job and not attempt.is_done:
-            attempt.is_done = True
+        if attempt.is_before_its_end and attempt.script.does_job:
+            attempt.is_busy = True
             await asyncio.to_thread(self._job, _arguments(attempt.request))
+            attempt.is_busy = False
+        attempt.looks += 1
 
     @staticmethod
     def _stop(attempt: Attempt) -> None:

@@ -45,6 +45,7 @@ def test_folder_that_cannot_be_made_is_refused_with_advice(tmp_path: Path) -> No
 
 def test_hash_key_is_made_once(data: DataDir) -> None:
     assert data.ledger_hash_key() == DataDir(data.root).ledger_hash_key()
+    assert data.media_url_key() == DataDir(data.root).media_url_key() != data.ledger_hash_key()
 
 
 def test_the_users_settings_reach_the_services_but_real_credentials_do_not(data: DataDir) -> None:

@@ -77,7 +77,7 @@ def test_a_video_is_shown_with_its_poster_preview_and_storyboard():
             of_video(
                 rendition("poster", "image", "image/jpeg", noise(900), 640),
                 rendition("video", "video", "video/mp4", noise(5_000), 640),
-                rendition("preview", "preview", "video/mp4", noise(800), 320),
+                rendition("preview", "video", "video/mp4", noise(800), 320),
                 storyboard(),
                 rendition("hls", "hls", "application/vnd.apple.mpegurl", MASTER),
             )
@@ -97,7 +97,7 @@ def test_a_photo_is_shown_large_and_in_its_other_sizes_and_kinds():
                 rendition("image-256", "image", "image/jpeg", noise(200), 256),
                 rendition("image-1280-avif", "image", "image/avif", noise(700), 1280),
                 rendition("image-1280", "image", "image/jpeg", noise(900), 1280),
-                rendition("square", "square", "image/jpeg", noise(300), 512),
+                rendition("square", "image", "image/jpeg", noise(300), 512),
             )
         ]
     )
@@ -151,7 +151,7 @@ def test_a_storyboard_that_covers_the_video_and_stands_upright_has_no_problems()
         (Source(True, 640, 480, 9.0, True, True), storyboard(), "does not cover"),
         (SOURCE, storyboard(width=300), "outside of its sheet"),
         (Source(True, 480, 640, 4.0, True, True), storyboard(), "not shaped"),
-        (SOURCE, rendition("square", "square", "image/jpeg", picture(64, 48), 64), "is not square"),
+        (SOURCE, rendition("square", "image", "image/jpeg", picture(64, 48), 64), "is not square"),
         (
             SOURCE,
             rendition("hls", "hls", "x", MASTER, parts={"low.m3u8?signature=2": LOW, "sound.m3u8": LOW}),

@@ -9,7 +9,7 @@ import ingest_api
 
 SOURCE = Path(ingest_api.__file__).parent
 PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
-RAISES = {"ApiError": 1, "BadEvent": 0, "_unauthorized": 0}
+RAISES = {"ApiError": 1, "BadEvent": 0, "_unauthorized": 0, "_forbidden": 0, "_conflict": 0}
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 
 

@@ -1,7 +1,6 @@
 """What the media-worker decides, without doing it."""
 
 import json
-from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -12,9 +11,7 @@ from media_worker.domain import policy
 from media_worker.domain.disposition import Failed, TryAgain, after_failure
 from media_worker.domain.geometry import clockwise_turn, fit
 from media_worker.domain.notifications import requests
-from media_worker.domain.photos import image_scales
-from media_worker.domain.policy import AudioFacts, Limits, Probe, VideoFacts
-from media_worker.domain.recordings import recording_recipe
+from media_worker.domain.policy import Limits, Probe, VideoFacts
 
 LIMITS = Limits(video_pixels=1920 * 1080, video_duration_seconds=600, image_pixels=50_000_000, streams=8)
 SIDES = st.integers(1, 20_000)
@@ -77,55 +74,11 @@ def test_fitted_size_is_never_larger_and_keeps_its_shape(width: int, height: int
     assert abs(made[0] * height - made[1] * width) <= max(width, height)
 
 
-@given(SIDES, SIDES)
-def test_photo_has_three_renditions_each_no_larger_than_the_one_before(width: int, height: int) -> None:
-    scales = image_scales(width, height)
-    sizes = [(scale.width, scale.height) for scale in scales]
-    assert [scale.name for scale in scales] == ["image-1280", "image-640", "image-256"]
-    assert sizes == sorted(sizes, reverse=True)
-
-
 @pytest.mark.parametrize(
     ("rotation", "turn"), [(0, 0), (-90, 90), (90, 270), (180, 180), (-180, 180), (270, 90)]
 )
 def test_rotation_becomes_a_clockwise_turn(rotation: int, turn: int) -> None:
     assert clockwise_turn(rotation) == turn
-
-
-def test_h264_with_aac_is_copied_and_anything_else_is_encoded() -> None:
-    aac, amr = AudioFacts("aac", 44_100, 2), AudioFacts("amrnb", 8_000, 1)
-    new = recording_recipe(Probe("mov", 2, 5, VideoFacts("h264", 1280, 720), aac))
-    deep = recording_recipe(Probe("mov", 2, 5, VideoFacts("h264", 1280, 720, "yuv420p10le"), aac))
-    old = recording_recipe(Probe("mov", 2, 5, VideoFacts("h263", 352, 288), amr))
-    elsewhere = recording_recipe(Probe("matroska", 2, 5, VideoFacts("h264", 1280, 720), aac))
-
-    assert (new.video.copy, new.audio.copy) == (True, True)
-    assert (deep.video.copy, deep.audio.copy) == (False, True)
-    assert (old.video.copy, old.audio.copy, old.audio.bits_a_second) == (False, False, 32_000)
-    assert (elsewhere.video.copy, elsewhere.audio.copy) == (False, False)
-
-
-def test_portrait_phone_video_is_turned_with_its_pixel_shape() -> None:
-    facts = VideoFacts("h263", 352, 288, rotation=-90, pixel_aspect=Fraction(12, 11))
-    recipe = recording_recipe(Probe("mov", 1, 5, facts, None))
-    assert (recipe.video.width, recipe.video.height, recipe.video.pixel_aspect) == (
-        288,
-        352,
-        Fraction(11, 12),
-    )
-    assert (recipe.poster.width, recipe.poster.height) == (288, 384)
-
-
-def test_sound_alone_has_no_poster() -> None:
-    recipe = recording_recipe(Probe("amr", 1, 5, None, AudioFacts("amrnb", 8_000, 1)))
-    assert recipe.video is None
-    assert recipe.poster is None
-
-
-@given(st.integers(2, 9_999), st.integers(2, 9_999), st.sampled_from([0, 90, 180, 270]))
-def test_encoded_pictures_have_even_sides(width: int, height: int, rotation: int) -> None:
-    recipe = recording_recipe(Probe("mov", 1, 5, VideoFacts("h263", width, height, rotation=rotation), None))
-    assert recipe.video.width % 2 == recipe.video.height % 2 == 0
 
 
 def test_permanent_error_fails_at_once_and_others_after_the_last_try() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.processes import is_alive
-from media_worker.sandbox import Sandbox, SandboxLimits, landlock
+from media_worker.sandbox import Sandbox, SandboxLimits, landlock, seccomp
 from tests.support import sandboxed
 
 MIB = 1024**2
@@ -122,9 +122,9 @@ def test_single_file_is_bounded(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_folder_is_bounded_by_the_number_of_files_too(sandbox: Sandbox, tmp_path: Path) -> None:
-    limits = SandboxLimits(folder_bytes=MIB)
+    limits = SandboxLimits(folder_bytes=50 * MIB)
     work = sandboxed.write_many_files, tmp_path, 300
-    assert "outgrows the allowed 1 MB" in refused(lambda: sandbox.run(*work, folder=tmp_path, limits=limits))
+    assert "outgrows the allowed 50 MB" in refused(lambda: sandbox.run(*work, folder=tmp_path, limits=limits))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -150,8 +150,21 @@ def test_server_killed_from_outside_takes_its_child_along_and_comes_back(sandbox
 @on_linux
 def test_child_has_no_network_and_no_power_over_others(sandbox: Sandbox, tmp_path: Path) -> None:
     outcomes = sandbox.run(sandboxed.forbidden, tmp_path, os.getpid(), folder=tmp_path)
-    assert len(outcomes) == 9
+    assert len(outcomes) == 10
     assert set(outcomes.values()) == {"EPERM"}, outcomes
+
+
+def test_work_is_refused_where_isolation_is_required_and_lacking(sandbox: Sandbox) -> None:
+    limits = SandboxLimits(must_isolate=True)
+    server = sandbox._started(LIMITS)
+    there = server.lacking
+    try:
+        server.lacking = seccomp.NAME
+        with pytest.raises(RetryableError, match="the kernel lacks seccomp filters"):
+            sandbox.run(sandboxed.add, 1, 2, limits=limits)
+        assert sandbox.run(sandboxed.add, 1, 2) == 3
+    finally:
+        server.lacking = there
 
 
 @on_linux

@@ -87,9 +87,17 @@ def test_cause_of_a_job_run_follows_from_its_words(state: str, details: str, cau
         ([_run()], {"j-2"}),
         ([_run(State.LAUNCHING, handle=None)], set()),
         ([_run(State.LAUNCHING, attempt=2, handle=None)], {"j-1", "j-2"}),
-        ([_run(State.PUBLISHING)], {"j-1", "j-2"}),
+        ([_run(State.PUBLISHING)], {"j-2"}),
+        ([_run(State.FAILED)], {"j-2"}),
     ],
-    ids=["no run", "launched twice", "about to be adopted", "of an earlier attempt", "at its end"],
+    ids=[
+        "no run",
+        "launched twice",
+        "about to be adopted",
+        "of an earlier attempt",
+        "publishing",
+        "about to be ended",
+    ],
 )
 def test_orphan_is_what_no_live_run_follows(live: list[Run], left: set[str]):
     found = orphans([Launched(RUN_ID, 1, "j-1"), Launched(RUN_ID, 1, "j-2")], live)

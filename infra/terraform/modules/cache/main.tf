@@ -1,4 +1,4 @@
-# Redis for rate limits and what is trending. It holds nothing that would be missed.
+# Redis for rate limits, what is trending, and what open event streams are told. It holds nothing that would be missed.
 
 resource "aws_elasticache_subnet_group" "this" {
   name       = "${var.prefix}-cache"
@@ -25,7 +25,7 @@ resource "aws_security_group" "this" {
 }
 
 resource "aws_elasticache_replication_group" "this" {
-  # checkov:skip=CKV_AWS_31:only ingest-api's security group gets to it, and it holds counters without secrets
+  # checkov:skip=CKV_AWS_31:only two services' security groups get to it, and it holds counters without secrets
   # checkov:skip=CKV_AWS_191:counters that live for minutes; ElastiCache's own key is enough
   # checkov:skip=CKV_AWS_30:TLS is on wherever this is AWS; an emulator's Redis has none
   # checkov:skip=CKV2_AWS_50:a choice of the environment; prod has its replica

@@ -20,6 +20,7 @@ locals {
       KINSTREAM_SHUTDOWN_GRACE_SECONDS = tostring(local.stop_timeout_seconds.session-worker - 5)
     }
     media-worker = {
+      KINSTREAM_REDIS_URL              = module.cache.url
       KINSTREAM_SHUTDOWN_GRACE_SECONDS = tostring(local.stop_timeout_seconds.media-worker - 10)
       KINSTREAM_MEDIA_WORK_DIR         = "/work"
     }
@@ -68,11 +69,12 @@ locals {
 
   secrets = {
     KINSTREAM_LEDGER_HASH_KEY = { name = "ledger-hash-key", about = "Secret of the ledger's hashes: never to be changed." }
+    KINSTREAM_MEDIA_URL_KEY   = { name = "media-url-key", about = "Secret of signed URLs, 32 characters or more; NEW,OLD while it is replaced." }
     KINSTREAM_CATALOG_URL     = { name = "catalog-url", about = "postgresql://USER:PASSWORD@HOST:5432/kinstream?sslmode=require" }
   }
 
   secrets_of_services = {
-    ingest-api          = ["KINSTREAM_CATALOG_URL"]
+    ingest-api          = ["KINSTREAM_CATALOG_URL", "KINSTREAM_MEDIA_URL_KEY"]
     session-worker      = ["KINSTREAM_LEDGER_HASH_KEY"]
     media-worker        = ["KINSTREAM_CATALOG_URL"]
     recommender-trigger = []
@@ -90,7 +92,7 @@ resource "aws_ssm_parameter" "this" {
 
 resource "aws_secretsmanager_secret" "this" {
   # checkov:skip=CKV_AWS_149:Secrets Manager's own key; whoever may read is bounded by role
-  # checkov:skip=CKV2_AWS_57:a new hash key would make every counted event look new; the catalog's URL follows docs/operations.md
+  # checkov:skip=CKV2_AWS_57:a new hash key would make every counted event look new; how the others are replaced: docs/operations.md
   for_each = local.secrets
 
   name                    = "${var.prefix}/${each.value.name}"

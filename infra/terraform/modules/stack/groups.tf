@@ -4,7 +4,7 @@ locals {
   reached_ports = {
     ingest-api          = [443, 5432, 6379]
     session-worker      = [443]
-    media-worker        = [443, 5432]
+    media-worker        = [443, 5432, 6379]
     recommender-trigger = [443]
   }
 }

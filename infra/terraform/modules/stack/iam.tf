@@ -97,15 +97,22 @@ data "aws_iam_policy_document" "ingest_api" {
     resources = ["${local.bucket.quarantine}/app=*"]
   }
 
-  # Never called by itself: whoever holds a form or a URL that it signed acts with its right.
+  statement {
+    sid       = "OrderPictures"
+    actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+    resources = ["${local.queue_arn_prefix}-uploads"]
+  }
+
+  # Never called by itself: whoever holds a form that it signed acts with its right.
   statement {
     sid       = "SignUploads"
     actions   = ["s3:PutObject"]
     resources = ["${local.bucket.uploads}/*/original"]
   }
 
+  # Called for playlists and pictures; of all else it signs URLs.
   statement {
-    sid       = "SignDownloads"
+    sid       = "Downloads"
     actions   = ["s3:GetObject"]
     resources = ["${local.bucket.derived}/*"]
   }

@@ -83,7 +83,7 @@ module "cache" {
   prefix                    = var.prefix
   vpc_id                    = module.network.vpc_id
   subnet_ids                = module.network.private_subnet_ids
-  client_security_group_ids = { ingest-api = aws_security_group.service["ingest-api"].id }
+  client_security_group_ids = { for name in ["ingest-api", "media-worker"] : name => aws_security_group.service[name].id }
   node_type                 = var.cache.node_type
   replicas                  = var.cache.replicas
   tls                       = !var.lacks.tls

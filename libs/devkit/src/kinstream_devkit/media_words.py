@@ -19,6 +19,18 @@ def duration_text(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds else ""
 
 
+def source_text(source: Mapping[str, Any]) -> str:
+    """What an upload was found to be, as the API tells it."""
+    parts = (
+        source["format"],
+        " ".join(source["codecs"]),
+        dimensions_text(source["width"], source["height"]),
+        duration_text(source["duration_seconds"]),
+        size_text(source["bytes"]) if source["bytes"] else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
 def state_of(item: Mapping[str, Any]) -> str:
     """An item's state, with how far it is or why it failed."""
     if item["state"] == "failed":

@@ -47,6 +47,7 @@ from ingest_api.routes.health import health_router
 from ingest_api.routes.links import Links, links_router
 from ingest_api.routes.media import media_router
 from ingest_api.routes.media_files import media_files_router
+from ingest_api.routes.media_images import media_images_router
 from ingest_api.routes.stream import stream_router
 from ingest_api.server import server as http_server
 from ingest_api.session_reads import SessionReads
@@ -54,13 +55,15 @@ from ingest_api.settings import IngestSettings
 from ingest_api.sns import SnsAddress, SnsTopic
 from ingest_api.tokens import token_verifier
 from ingest_api.trending import Trending
+from ingest_api.uploads_queue import UploadsQueue
 from ingest_api.url_signing import UrlSigner, parse_keys
+from ingest_api.variants import Variants
 from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
 from kinstream.catalog import open_catalog
 from kinstream.clock import now_ms
 from kinstream.errors import KinstreamError, RetryableError
 from kinstream.readiness import ReadyFile
-from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, TABLE_LEDGER, TOPIC_EVENTS
+from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, QUEUE_UPLOADS, TABLE_LEDGER, TOPIC_EVENTS
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
 
@@ -102,7 +105,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         cache,
         live,
     ):
-        dynamodb, s3 = await aws.open("dynamodb"), await aws.open("s3")
+        dynamodb, s3, sqs = [await aws.open(service) for service in ("dynamodb", "s3", "sqs")]
         topic = _topic(settings, http)
         tables = Tables(dynamodb, names)
         bucket = names.of(BUCKET_QUARANTINE)
@@ -159,14 +162,18 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         presigner = _s3_of_clients(settings)
         files = DerivedFiles(s3, presigner, names.of(BUCKET_DERIVED))
         manifests = Manifests(files, links, settings.media_url_expiry_seconds)
+        uploads = UploadsQueue(sqs, names.of(QUEUE_UPLOADS))
+        variants = Variants(catalog, uploads.send, settings.media_image_wait_seconds)
         hub = LiveHub(live, settings.name_prefix, _stream_bounds(settings))
         readiness.at_the_end(hub.stop)
+        readiness.at_the_end(variants.stop)
         routers = [
             customer_router(tables, sessions, recommender, authenticator),
             family_router(tables, authenticator),
             content_router(tables, trending, authenticator),
             media_router(catalog, presigner, manifests, settings, authenticator),
             media_files_router(catalog, files, signer, settings.media_url_expiry_seconds),
+            media_images_router(catalog, variants, files, links, authenticator),
             links_router(signer, authenticator),
             stream_router(hub, links, authenticator, settings.stream_heartbeat_seconds),
             health_router(readiness, metrics),

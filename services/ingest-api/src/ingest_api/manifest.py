@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fastapi import Request
 
 from ingest_api.derived_files import DerivedFiles
-from ingest_api.media_answers import MediaAnswer, RenditionAnswer
+from ingest_api.media_answers import MediaAnswer, MissingAnswer, RenditionAnswer, SourceAnswer
 from ingest_api.routes.links import Links
 from kinstream.catalog import Item, Rendition
 from kinstream.events import format_time_ms
@@ -34,6 +34,9 @@ class Manifests:
             progress=item.progress,
             reason=item.reason,
             created_at=format_time_ms(item.created_at_ms),
+            source=None if item.facts is None else SourceAnswer.model_validate(item.facts),
+            placeholder=_placeholder(item.renditions),
+            missing=[MissingAnswer(name=one.name, reason=one.reason) for one in item.missing],
             renditions=[self._rendition(item, made, request, expires) for made in _shown(item.renditions)],
         )
 
@@ -52,11 +55,17 @@ class Manifests:
             height=made.height,
             duration_seconds=made.duration_seconds,
             bytes=made.size_bytes,
+            codecs=made.codecs,
+            detail=made.detail,
         )
 
 
 def _shown(renditions: Iterable[Rendition]) -> list[Rendition]:
     return [made for made in renditions if made.kind not in _INNER_KINDS]
+
+
+def _placeholder(renditions: Iterable[Rendition]) -> str | None:
+    return next((made.detail["thumbhash"] for made in renditions if "thumbhash" in made.detail), None)
 
 
 def file_name_of(made: Rendition) -> str:

@@ -1,5 +1,7 @@
 """What the media endpoints take and answer."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingest_api.routes.access import NO_NUL
@@ -34,6 +36,24 @@ class MediaDeclared(BaseModel):
     expires_at: str
 
 
+class SourceAnswer(BaseModel):
+    """What the upload was found to be. Sizes are as it is shown, right way up."""
+
+    format: str
+    bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    duration_seconds: float | None = None
+    codecs: list[str] = []
+
+
+class MissingAnswer(BaseModel):
+    """An extra that could not be made; the item is ready all the same."""
+
+    name: str
+    reason: str
+
+
 class RenditionAnswer(BaseModel):
     """A file made from the upload. `url` works without a key, for a limited time."""
 
@@ -45,6 +65,8 @@ class RenditionAnswer(BaseModel):
     height: int | None
     duration_seconds: float | None
     bytes: int
+    codecs: str | None = Field(description="As in RFC 6381, such as avc1.64001f,mp4a.40.2")
+    detail: dict[str, Any] = Field(description="What else there is to know, such as a focal point")
 
 
 class MediaAnswer(BaseModel):
@@ -56,6 +78,9 @@ class MediaAnswer(BaseModel):
     progress: int
     reason: str | None
     created_at: str
+    source: SourceAnswer | None = Field(description="Null until it was looked at")
+    placeholder: str | None = Field(description="ThumbHash in base64: what to show until a picture is there")
+    missing: list[MissingAnswer]
     renditions: list[RenditionAnswer]
 
 

@@ -15,7 +15,11 @@ _REFERENCE = "#/components/schemas/{name}"
 _ERROR = {"application/json": {"schema": {"$ref": _REFERENCE.format(name="ErrorAnswer")}}}
 _KEYS: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
 _SIGNATURE: list[dict[str, list[str]]] = [{"signature": []}]
-_SECURITY = {"/v1/stream": _KEYS + _SIGNATURE, "/v1/media/{media_id}/files/{file_name}": _SIGNATURE}
+_SECURITY = {
+    "/v1/stream": _KEYS + _SIGNATURE,
+    "/v1/media/{media_id}/files/{file_name}": _SIGNATURE,
+    "/v1/media/{media_id}/image": _SIGNATURE,
+}
 """What opens these, where it is not keys and tokens alone."""
 
 EXAMPLE = {

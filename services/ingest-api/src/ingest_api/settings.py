@@ -29,6 +29,8 @@ class IngestSettings(MediaSettings):
     """Where clients reach this API, if not by the address that they call: behind TLS, say."""
     media_url_key: SecretStr = SecretStr("")
     """Secret that signed URLs are made with, 32 characters or more; while it is replaced `new,old`."""
+    media_image_wait_seconds: float = Field(10.0, ge=0, le=25)
+    """How long a client waits for a picture that is made for it; then it is told to ask again."""
     stream_heartbeat_seconds: float = Field(15.0, gt=0)
     """A comment so often on a quiet stream, so that nobody in between takes it for dead."""
     stream_max_waiting_events: int = Field(100, ge=1)

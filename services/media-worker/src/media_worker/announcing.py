@@ -48,7 +48,9 @@ class Announcer:
     def announce(self, item: Item) -> bool:
         """Send and record it; False where it is left for the next sweep."""
         body = announcement(item)
-        told = {"media_id": item.media_id, "state": item.state, "reason": item.reason}
+        told = {"media_id": item.media_id, "kind": item.kind}
+        if item.state == State.FAILED:
+            told["reason"] = item.reason or ""
         self._live.publish(item.app, item.customer_id, body["type"], told)
         attributes = {"announcement_id": body["id"], "app": item.app, "type": body["type"]}
         try:

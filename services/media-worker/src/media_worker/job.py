@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kinstream.catalog import Claim, Missing, Rendition, Role, State, WorkRepository
+from kinstream.catalog import Claim, Missing, Rendition, Role, WorkRepository
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.live import LivePublisher
 from media_worker import making
@@ -96,7 +96,7 @@ class MediaJob:
     def _variant(self, claim: Claim, folder: Path, report: "_Progress") -> None:
         source = self._variant_source(claim, folder)
         facts = self._sandbox.run(making.inspect, source, "image", self._settings.limits, folder=folder)
-        step = Step(claim.step, "variant", 1.0, arguments=claim.order)
+        step = Step(claim.step, "variant", 1.0, arguments=claim.order | self._focal_point(claim))
         made, _ = self._make(facts, [step], source, folder, report)
         _held(self._catalog.complete(claim, self._store(claim, made, folder, report)))
 
@@ -114,6 +114,10 @@ class MediaJob:
         source = folder / "original"
         self._storage.fetch_original(claim, source)
         return source
+
+    def _focal_point(self, claim: Claim) -> dict[str, object]:
+        points = (made.detail.get("focal_point") for made in self._catalog.made_so_far(claim))
+        return {"focal_point": point} if (point := next(filter(None, points), None)) else {}
 
     def _variant_source(self, claim: Claim, folder: Path) -> Path:
         if claim.kind == "image" and self._settings.media_keep_originals:
@@ -191,7 +195,7 @@ class _Progress:
         of_item = self._catalog.report_progress(claim, percent)
         _held(of_item is not None)
         if claim.role != Role.VARIANT:
-            body = {"media_id": claim.media_id, "state": State.PROCESSING, "progress": of_item}
+            body = {"media_id": claim.media_id, "progress": of_item}
             self._live.publish(claim.app, claim.customer_id, "media.progress", body)
 
     def while_making(self, fraction: float) -> None:

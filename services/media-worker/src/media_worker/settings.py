@@ -9,7 +9,7 @@ from pydantic import Field
 from kinstream.catalog.limits import MediaSettings
 from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE
 from media_worker.domain.containment import SandboxLimits
-from media_worker.domain.options import Options
+from media_worker.domain.options import Options, PhotoOptions, RecordingOptions
 from media_worker.domain.policy import Limits
 
 
@@ -32,12 +32,32 @@ class MediaWorkerSettings(MediaSettings):
     """A file that costs less computing than about this is worked on in one go; else each step is a task."""
     media_keep_originals: bool = True
     """Whether an upload stays in its bucket once its renditions are made, as long as the bucket keeps it."""
+    media_images_also_as: Literal["webp", "avif", "none"] = "webp"
+    """What photos are made as beside JPEG."""
+    media_video_crf: int = Field(23, ge=0, le=51)
+    """Quality of video that is encoded: lower is better and larger."""
+    media_video_preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = (
+        "veryfast"
+    )
+    """Effort of video that is encoded: slower is smaller."""
+    media_loudness_lufs: float | None = Field(None, ge=-70, le=-5)
+    """Loudness that all sound is brought to, such as -16; unset, it stays as it was recorded."""
+    media_hls_from_seconds: float = Field(60.0, gt=0)
+    media_hls_from_bytes: int = Field(32 * 1024**2, gt=0)
+    """Video as long or as large as this is offered as a stream in several sizes too."""
     media_sweep_interval_seconds: float = Field(60.0, gt=0)
     """How often items are looked for that nobody works on any more."""
     media_max_video_pixels: int = Field(4_096 * 2_304, gt=0)
     media_max_video_seconds: float = Field(7_200.0, gt=0)
     media_max_image_pixels: int = Field(100_000_000, gt=0)
     media_max_streams: int = Field(16, ge=1)
+    media_video_longest_side: int = Field(1_920, ge=16)
+    media_video_shortest_side: int = Field(1_080, ge=16)
+    """The largest video that is made, whichever way it is held."""
+    media_decoder_memory_bytes: int = Field(900 * 1024**2, ge=100 * 1024**2)
+    """Memory of its own for the process that decodes."""
+    media_require_isolation: bool = False
+    """Whether to decode nothing where the kernel cannot keep a decoder from the network."""
     startup_wait_seconds: float = Field(60.0, gt=0)
     """How long to wait at the start for dependencies that are still starting."""
 
@@ -57,12 +77,27 @@ class MediaWorkerSettings(MediaSettings):
     @property
     def options(self) -> Options:
         """Choices about renditions."""
-        return Options()
+        return Options(
+            PhotoOptions(also_as=self.media_images_also_as),
+            RecordingOptions(
+                longest_side=self.media_video_longest_side,
+                shortest_side=self.media_video_shortest_side,
+                crf=self.media_video_crf,
+                preset=self.media_video_preset,
+                loudness_lufs=self.media_loudness_lufs,
+                hls_from_seconds=self.media_hls_from_seconds,
+                hls_from_bytes=self.media_hls_from_bytes,
+            ),
+        )
 
     @property
     def sandbox_limits(self) -> SandboxLimits:
         """Bounds on the process that decodes."""
-        return SandboxLimits(wall_seconds=float(self.media_task_limit_seconds))
+        return SandboxLimits(
+            memory_bytes=self.media_decoder_memory_bytes,
+            wall_seconds=float(self.media_task_limit_seconds),
+            must_isolate=self.media_require_isolation,
+        )
 
     @property
     def limits(self) -> Limits:

@@ -20,6 +20,9 @@ from recommender_trigger.settings import TriggerSettings
 
 log = logging.getLogger(__name__)
 
+INFRASTRUCTURE = (BotoCoreError, ClientError, OSError, RetryableError)
+"""What is tried again later: a dependency is away or busy."""
+
 _RENEWALS_A_LEASE = 3
 _MAX_PAUSE_SECONDS = 30.0
 _SWITCHED_OFF = "training is switched off (KINSTREAM_TRAINING_ENABLED)"
@@ -82,20 +85,30 @@ class Follower:
                 if run.state.is_end:
                     await self._finish(run)
                     return
-                after = await self._step(run)
+                after = await self._stepped(run)
                 if after != run:
                     await self._store.save(after)
                 run, failures = after, 0
-            except PermanentError as error:
-                cause = Cause.REFUSED if run.state is State.LAUNCHING else Cause.JOB
-                run = self._failed(run, cause, str(error))
-                await self._store.save(run)
-            except (BotoCoreError, ClientError, OSError, RetryableError) as error:
+            except INFRASTRUCTURE as error:
                 failures += 1
                 log.warning(
                     "step failed, trying again", extra={"run_id": run.run_id, "error": str(error)[:200]}
                 )
                 await asyncio.sleep(min(_MAX_PAUSE_SECONDS, 0.1 * 2**failures))
+
+    async def _stepped(self, run: Run) -> Run:
+        """The run one step further, also where the step fails for good."""
+        try:
+            return await self._step(run)
+        except PermanentError as error:
+            cause = Cause.REFUSED if run.state is State.LAUNCHING else Cause.JOB
+            return self._failed(run, cause, str(error))
+        except INFRASTRUCTURE:
+            # What cannot even be looked at does not go on for ever.
+            stop = None if run.state is State.PUBLISHING else self._must_stop(run)
+            if stop is None:
+                raise
+            return self._failed(run, *stop)
 
     async def _step(self, run: Run) -> Run:
         if run.state is not State.PUBLISHING and run.launcher != self._launcher.name:
@@ -136,7 +149,6 @@ class Follower:
             case Progress.FAILED:
                 return self._failed(run, status.cause, status.reason, status.log_uri, status.place)
         if stop := self._must_stop(run):
-            await self._launcher.terminate(run)
             return self._failed(run, *stop)
         with suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), self._settings.training_poll_seconds)

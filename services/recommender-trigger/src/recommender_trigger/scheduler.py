@@ -10,24 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from kinstream.errors import RetryableError
 from kinstream.resources import BUCKET_ARCHIVE
 from recommender_trigger.archive import ArchiveCensus
 from recommender_trigger.customers import Customers
 from recommender_trigger.domain.runs import DueCustomer, Run, State, history_of, new_run_id
 from recommender_trigger.domain.trigger import Decision, Situation, decide, is_settled
-from recommender_trigger.follower import Follower
+from recommender_trigger.follower import INFRASTRUCTURE, Follower
 from recommender_trigger.launchers.base import Launcher
 from recommender_trigger.run_store import Lock, RunStore
 from recommender_trigger.settings import TriggerSettings
 from recommender_trigger.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
-
-INFRASTRUCTURE = (BotoCoreError, ClientError, OSError, RetryableError)
-"""What is tried again later: a dependency is away or busy."""
 
 
 class _Followed(NamedTuple):

@@ -4,7 +4,7 @@ import logging
 
 from recommender_trigger.alerts import Operations
 from recommender_trigger.customers import Customers
-from recommender_trigger.domain.attempts import orphans
+from recommender_trigger.domain.attempts import Launched, orphans
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.launchers.base import Launcher
 from recommender_trigger.run_store import RunStore
@@ -30,17 +30,22 @@ class Sweeper:
     async def sweep(self) -> None:
         """Once over everything."""
         launched = await self._launcher.at_work()
-        if not launched:
-            return
-        for orphan in orphans(launched, await self._live()):
-            await self._launcher.end(orphan.handle)
-            log.warning("orphan ended", extra={"run_id": orphan.run_id, "handle": orphan.handle})
-            await self._operations.tell(
-                "a cluster without a run was ended",
-                "training.orphan_ended",
-                run_id=orphan.run_id,
-                handle=orphan.handle,
-            )
+        found = orphans(launched, await self._live()) if launched else []
+        # A run that ended while we looked has taken its cluster with it: what is still there is an orphan.
+        still = {one.handle for one in await self._launcher.at_work()} if found else set()
+        for orphan in found:
+            if orphan.handle in still:
+                await self._end(orphan)
+
+    async def _end(self, orphan: Launched) -> None:
+        await self._launcher.end(orphan.handle)
+        log.warning("orphan ended", extra={"run_id": orphan.run_id, "handle": orphan.handle})
+        await self._operations.tell(
+            "a cluster without a run was ended",
+            "training.orphan_ended",
+            run_id=orphan.run_id,
+            handle=orphan.handle,
+        )
 
     async def _live(self) -> list[Run]:
         locks = [(app, await self._store.lock(app)) for app in await self._customers.apps()]

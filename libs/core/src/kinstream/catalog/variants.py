@@ -6,9 +6,10 @@ from typing import Any, Literal, Self, get_args
 
 from kinstream.errors import PermanentError
 
-Fit = Literal["inside", "cover"]
-"""`inside`: whole, within the box. `cover`: fills the box, cropped around what matters in the photo."""
-ImageFormat = Literal["jpeg", "webp", "avif"]
+Fit = Literal["inside", "cover", "contain"]
+"""`inside`: whole, within the box. `cover`: fills the box, cropped around what matters in the photo.
+`contain`: whole, on a canvas that is the box."""
+ImageFormat = Literal["jpeg", "webp", "avif", "png"]
 
 MAX_SIDE = 4_096
 """Pixels."""
@@ -25,8 +26,8 @@ _NAME = re.compile(r"image(?:-w([0-9]{1,4}))?(?:-h([0-9]{1,4}))?-([a-z]+)-([a-z]
 class VariantSpec:
     """A photo in a box of pixels, of which one side may be left open; never larger than the photo itself.
 
-    Two specs that mean the same are equal: with one side open, `cover` is `inside`. PermanentError, with a
-    sentence for whoever asked, where a value is out of bounds.
+    Two specs that mean the same are equal: with one side open every fit is `inside`, and PNG has one quality.
+    PermanentError, with a sentence for whoever asked, where a value is out of bounds.
     """
 
     width: int | None = None
@@ -50,6 +51,8 @@ class VariantSpec:
             raise PermanentError("quality of a variant is 1 to 100")
         if len(sides) == 1:
             object.__setattr__(self, "fit", DEFAULT_FIT)
+        if self.format == "png":
+            object.__setattr__(self, "quality", DEFAULT_QUALITY)
 
     @property
     def name(self) -> str:

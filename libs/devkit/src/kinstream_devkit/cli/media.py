@@ -176,15 +176,17 @@ def _print(item: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from kinstream_devkit.media_words import dimensions_text, duration_text, size_text, state_of
+    from kinstream_devkit.media_words import dimensions_text, duration_text, size_text, source_text, state_of
 
     console = Console(width=None if Console().is_terminal else 120, highlight=False)
     console.print(f"[bold]{escape(item['media_id'])}[/bold] of customer {escape(item['customer_id'])}")
     console.print(escape(state_of(item)))
-    if missing := item.get("missing"):
-        console.print(f"could not be made: {escape(', '.join(missing))}")
-    if thumbhash := item.get("thumbhash"):
-        console.print(f"placeholder (ThumbHash): {escape(thumbhash)}")
+    if source := item["source"]:
+        console.print(f"from {escape(source_text(source))}")
+    for one in item["missing"]:
+        console.print(f"{escape(one['name'])} could not be made: {escape(one['reason'])}")
+    if placeholder := item["placeholder"]:
+        console.print(f"placeholder (ThumbHash): {escape(placeholder)}")
     if not item["renditions"]:
         return
     table = Table("name", "kind", "size", "dimensions", "duration", "codecs", box=None)
@@ -195,7 +197,7 @@ def _print(item: dict[str, Any]) -> None:
             size_text(made["bytes"]),
             dimensions_text(made["width"], made["height"]),
             duration_text(made["duration_seconds"]),
-            made.get("codecs") or made["content_type"],
+            made["codecs"] or made["content_type"],
         )
     console.print(table)
     # Below the table: an address that a terminal breaks is one that nobody can copy.

@@ -63,7 +63,7 @@ async def _through(client: DemoClient, file: MediaFile, result: MediaResult) -> 
     media_id = await send_file(client, file.path, file.customer_id)
     item = await wait_until_final(client, media_id, READY_WITHIN_SECONDS)
     result.state, result.reason = item["state"], item.get("reason")
-    result.missing = item.get("missing") or []
+    result.missing = [f"{one['name']} ({one['reason']})" for one in item["missing"]]
     source = await asyncio.to_thread(probe_source, file.path, is_scene=file.is_scene)
     if result.state != "ready":
         _judge_unready(result, source)
@@ -79,11 +79,11 @@ async def _fetched(client: DemoClient, rendition: dict[str, Any]) -> RenditionFi
         name=rendition["name"],
         kind=rendition["kind"],
         content_type=rendition["content_type"],
-        width=rendition.get("width"),
-        height=rendition.get("height"),
-        duration_seconds=rendition.get("duration_seconds"),
+        width=rendition["width"],
+        height=rendition["height"],
+        duration_seconds=rendition["duration_seconds"],
         data=data,
-        codecs=rendition.get("codecs"),
+        codecs=rendition["codecs"],
         parts=await parts_of(rendition["kind"], rendition["url"], data, client.download),
     )
 

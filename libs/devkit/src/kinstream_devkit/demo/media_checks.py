@@ -84,7 +84,8 @@ def problems_of(rendition: RenditionFile, source: Source) -> Iterator[str | None
 
 
 def _checks_of(rendition: RenditionFile, source: Source) -> list[Check]:
-    match rendition.kind:
+    # By name: a preview is a video and a square a picture like others.
+    match rendition.name:
         case "hls":
             return _checks_of_stream(rendition, source)
         case "storyboard":
@@ -203,7 +204,7 @@ def _checks_of_image(rendition: RenditionFile, source: Source) -> list[Check]:
         ("is not as large as it says", lambda: opened().size == (rendition.width, rendition.height)),
         ("has EXIF", lambda: not Image.open(io.BytesIO(rendition.data)).getexif()),
     ]
-    if rendition.kind == "square":
+    if rendition.name == "square":
         return [*checks, ("is not square", lambda: opened().width == opened().height)]
     checks.append(
         (

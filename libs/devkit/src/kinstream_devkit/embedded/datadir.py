@@ -66,6 +66,7 @@ class DataDir:
         self._state = self.root / "state.json"
         self._ports = self.root / "ports.json"
         self._hash_key = self.root / "ledger_hash_key"
+        self._url_key = self.root / "media_url_key"
         self._lock = self.root / "lock"
         self._lock_handle: int | None = None
 
@@ -148,9 +149,11 @@ class DataDir:
 
     def ledger_hash_key(self) -> str:
         """The secret of the ledger's hashes, made once: another one would count every event anew."""
-        if not self._hash_key.exists():
-            _write_private(self._hash_key, secrets.token_urlsafe(_SECRET_BYTES))
-        return self._hash_key.read_text().strip()
+        return _secret(self._hash_key)
+
+    def media_url_key(self) -> str:
+        """The secret of signed URLs, made once, so that links handed out before a restart still work."""
+        return _secret(self._url_key)
 
     def read_credentials(self) -> dict[str, str]:
         """The first app and its keys in plain text; empty before the first start."""
@@ -170,6 +173,13 @@ class DataDir:
 
     def _write(self, path: Path, values: Mapping[str, Any]) -> None:
         _write_private(path, json.dumps(values, indent=2) + "\n")
+
+
+def _secret(path: Path) -> str:
+    """What the file holds; made where there is none."""
+    if not path.exists():
+        _write_private(path, secrets.token_urlsafe(_SECRET_BYTES))
+    return path.read_text().strip()
 
 
 def _write_private(path: Path, text: str) -> None:

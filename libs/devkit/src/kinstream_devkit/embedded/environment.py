@@ -81,6 +81,7 @@ def service_environment(data: DataDir, ports: Ports, user: Mapping[str, str]) ->
     kept = {
         "KINSTREAM_CATALOG_URL": f"sqlite:///{data.catalog}",
         "KINSTREAM_LEDGER_HASH_KEY": data.ledger_hash_key(),
+        "KINSTREAM_MEDIA_URL_KEY": data.media_url_key(),
         "KINSTREAM_MEDIA_WORK_DIR": str(data.media_work),
     }
     return {

@@ -1,7 +1,7 @@
 """What the page shows of media: which files of which item, within a bound on the page's size."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kinstream_devkit.demo.findings import MediaResult, RenditionFile
@@ -56,13 +56,13 @@ def data_uri(content_type: str, data: bytes) -> str:
 def _exhibit(result: MediaResult, room_bytes: int) -> Exhibit:
     exhibit = Exhibit(result)
     room = _Room(room_bytes)
-    whole = [one for one in _pictures(result) if one.kind != "square"]
+    whole = [one for one in _pictures(result) if one.name != "square"]
     exhibit.picture = next((one for one in whole if room.takes(one.data, _LARGEST_PICTURE_BYTES)), None)
-    for storyboard in _of_kind(result, "storyboard"):
+    for storyboard in (one for one in result.renditions if one.kind == "storyboard"):
         exhibit.strips += _strips(storyboard, room)
     recordings = [one for one in result.renditions if one.content_type.startswith(("video/", "audio/"))]
-    playable = [one for one in recordings if one.kind in {"video", "audio"}]
-    previews = [one for one in recordings if one.kind == "preview"]
+    playable = [one for one in recordings if one.name in {"video", "audio"}]
+    previews = [one for one in recordings if one.name == "preview"]
     exhibit.preview = next((one for one in previews if room.takes(one.data, _LARGEST_PICTURE_BYTES)), None)
     others = [one for one in _pictures(result) if one is not exhibit.picture]
     exhibit.thumbnails = [one for one in others if room.takes(one.data, _LARGEST_PICTURE_BYTES)][
@@ -96,10 +96,6 @@ def _pictures(result: MediaResult) -> list[RenditionFile]:
     return sorted(found, key=lambda one: (-(one.width or 0), _TYPES.index(one.content_type)))
 
 
-def _of_kind(result: MediaResult, kind: str) -> Iterator[RenditionFile]:
-    return (one for one in result.renditions if one.kind == kind)
-
-
 def _strips(storyboard: RenditionFile, room: _Room) -> list[Strip]:
     shown = _spread(cues_of(storyboard.data), _MOST_TILES)
     return [
@@ -119,5 +115,5 @@ def _spread(cues: list[Cue], most: int) -> list[Cue]:
 
 def clock_text(seconds: float) -> str:
     """A place in a recording, as players show it."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02}"
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{minutes:.0f}:{rest:04.1f}"

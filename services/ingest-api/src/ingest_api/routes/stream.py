@@ -92,7 +92,7 @@ def stream_router(
         "/v1/stream",
         summary="What happens to a customer's things, as it happens",
         description=_DESCRIPTION,
-        response_class=EventStream,
+        response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
     async def stream(

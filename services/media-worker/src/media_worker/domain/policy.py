@@ -1,7 +1,6 @@
 """What files are taken: decided from their first bytes and what a probe says, before anything is decoded."""
 
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import Literal
 
 from kinstream.errors import PermanentError
@@ -15,6 +14,30 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _QUICKTIME_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 _TS_PACKET_BYTES = 188
 _MP3_SYNC = 0xE0
+_MOST_UNITS_A_SECOND = 240
+
+DECODERS = (
+    *("h263", "mpeg4", "h264", "hevc", "libdav1d", "av1", "vp8", "vp9", "mjpeg", "mpeg1video", "mpeg2video"),
+    *("msmpeg4v2", "msmpeg4", "flv", "vc1", "wmv3", "prores", "dvvideo", "qtrle", "rawvideo"),
+    *(
+        "aac",
+        "mp3",
+        "mp3float",
+        "mp2",
+        "mp2float",
+        "opus",
+        "libopus",
+        "vorbis",
+        "flac",
+        "alac",
+        "ac3",
+        "eac3",
+    ),
+    *("amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "qcelp", "evrc", "wmav2"),
+    *("adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "gsm_ms", "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8"),
+    *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"),
+)
+"""What phones and cameras write. Nothing else is ever decoded: each decoder is a way in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +59,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Colors:
+    """What the numbers of a picture mean, in the codes of ITU-T H.273; 2 is "not told"."""
+
+    matrix: int = 2
+    primaries: int = 2
+    transfer: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class VideoFacts:
     """What is known of a file's picture. `rotation` is how many degrees counterclockwise it is shown."""
 
@@ -44,7 +76,12 @@ class VideoFacts:
     height: int
     pixel_format: str = "yuv420p"
     rotation: int = 0
-    pixel_aspect: Fraction = field(default_factory=lambda: Fraction(1))
+    pixel_aspect: tuple[int, int] = (1, 1)
+    """A pixel's width to its height."""
+    frame_rate: float = 0.0
+    """Pictures a second on average; 0 where it is not told."""
+    interlaced: bool = False
+    colors: Colors = Colors()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +91,8 @@ class AudioFacts:
     codec: str
     sample_rate: int
     channels: int
+    bits_a_second: int = 0
+    """0 where it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +104,8 @@ class Probe:
     duration_seconds: float | None
     video: VideoFacts | None
     audio: AudioFacts | None
+    pictures: int = 0
+    """How many its index lists; 0 where it lists none."""
 
 
 def recognize(head: bytes) -> Format | None:
@@ -128,6 +169,7 @@ def check_probe(probe: Probe, limits: Limits) -> None:
         check_picture(probe.video.width, probe.video.height, limits)
     if probe.duration_seconds is not None:
         check_duration(probe.duration_seconds, limits)
+    check_pictures(probe.pictures, limits)
 
 
 def check_picture(width: int, height: int, limits: Limits) -> None:
@@ -151,6 +193,16 @@ def check_duration(seconds: float, limits: Limits) -> None:
             f"the recording lasts {seconds / 60:.0f} minutes, "
             f"{limits.video_duration_seconds / 60:.0f} are allowed"
         )
+
+
+def check_pictures(count: int, limits: Limits) -> None:
+    """PermanentError for more pictures or packets than a recording of the allowed length can have.
+
+    A small file can hold millions of pictures that repeat the one before.
+    """
+    most = round(limits.video_duration_seconds * _MOST_UNITS_A_SECOND)
+    if count > most:
+        raise PermanentError(f"the recording has more than {most:,} pictures or pieces of sound")
 
 
 _RIFF = {

@@ -14,7 +14,7 @@ Kind = Literal["image", "video", "audio"]
 
 RECIPES: dict[Kind, tuple[str, ...]] = {
     "image": ("photo",),
-    "video": ("video", "poster"),
+    "video": ("video", "poster", "preview", "storyboard", "hls"),
     "audio": ("audio",),
 }
 """Names of the renditions, in the order in which they are shown."""

@@ -21,9 +21,9 @@ _ASK_VERSION = 1
 _PATH_BENEATH = 1
 
 _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
-_WRITE_FILE, _REMOVE_FOLDER, _REMOVE_FILE, _MAKE_FOLDER, _MAKE_FILE = 1 << 1, 1 << 4, 1 << 5, 1 << 7, 1 << 8
-_MOVE, _TRUNCATE = 1 << 13, 1 << 14
-_WORK = _READ_FILE | _READ_FOLDER | _WRITE_FILE | _REMOVE_FOLDER | _REMOVE_FILE | _MAKE_FOLDER | _MAKE_FILE
+_WRITE_FILE, _REMOVE_FILE, _MAKE_FILE = 1 << 1, 1 << 5, 1 << 8
+_TRUNCATE = 1 << 14
+_WORK = _READ_FILE | _READ_FOLDER | _WRITE_FILE | _REMOVE_FILE | _MAKE_FILE
 _RIGHTS_BY_VERSION = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 
 _MACHINE = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/sys/devices/system/cpu")
@@ -52,7 +52,7 @@ def confine_files(folder: Path | None) -> None:
     else:
         for readable in programs_own():
             _allow(rule_set, readable, _READ_FILE | (_READ_FOLDER if readable.is_dir() else 0))
-        _allow(rule_set, folder, (_WORK | _MOVE | _TRUNCATE) & handled)
+        _allow(rule_set, folder, (_WORK | _TRUNCATE) & handled)
     _allow(rule_set, Path(os.devnull), _READ_FILE | _WRITE_FILE)
     call(_RESTRICT_SELF, ctypes.c_int(rule_set), ctypes.c_uint(0))
     os.close(rule_set)
@@ -62,6 +62,7 @@ def confine_files(folder: Path | None) -> None:
 def programs_own() -> tuple[Path, ...]:
     """Files and folders that programs need to read, none of them inside another one."""
     named = {Path(name).resolve() for name in (*_MACHINE, *_DEVICES, sys.base_prefix, *sys.path) if name}
+    named.discard(Path("/"))  # a program that lies there itself
     return tuple(path for path in sorted(named) if path.exists() and not named.intersection(path.parents))
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -39,6 +39,10 @@ PRELOADED = (
     "PIL.WebPImagePlugin",
     "PIL.AvifImagePlugin",
     "PIL.GifImagePlugin",
+    "PIL.TiffImagePlugin",
+    "PIL.BmpImagePlugin",
+    "PIL.PpmImagePlugin",
+    "av.subtitles.stream",
 )
 """What a child would otherwise import anew each time: modules, and packages with all of theirs."""
 
@@ -48,8 +52,8 @@ _PROGRESS_SECONDS = 0.2
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _MOST_ANSWER_BYTES = 4 * 1024**2
-_FILE_LEAST_BYTES = 4_096
-"""What an empty file counts for, so that their number is bounded too."""
+_FILE_LEAST_BYTES = 256 * 1024
+"""What a small file counts for, so that their number is bounded too: 24,576 in 6 GB."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _SERVE = f"from {server.__name__} import main; main()"
 _SANE = struct.Struct("<d")
@@ -84,15 +88,15 @@ class Sandbox:
         With `progress`, the child calls `work(*args, report)`, and `report(fraction)` reaches `progress`
         here, now and then. What `progress` raises ends the child and is raised from here.
 
-        `folder` is the only place where the child may write; what is in it stays for the caller to remove,
-        and paths in the result must be plain files in it.
+        `folder` is the only place where the child may write, files but no folders; what is in it stays for
+        the caller to remove, and paths in the result must be plain files in it.
 
         PermanentError and RetryableError of the work arrive as they are. Every other end of the child is a
         PermanentError in plain words, but for a kill from outside: that one is a RetryableError.
         """
         allowed = limits or self._limits
         with self._lock:
-            call = _Call(self._started(), allowed, folder, progress)
+            call = _Call(self._started(allowed), allowed, folder, progress)
             try:
                 answer = call.wait(work, args)
             except BaseException:
@@ -114,12 +118,12 @@ class Sandbox:
             self._server.stop()
             self._server = None
 
-    def _started(self) -> "_Server":
+    def _started(self, limits: SandboxLimits) -> "_Server":
         if self._server and not self._server.is_alive():
             self._stop()
         if self._server is None:
             self._server = _Server(self._preload)
-        if self._limits.must_isolate and seccomp.NAME in self._server.lacking:
+        if limits.must_isolate and seccomp.NAME in self._server.lacking:
             raise RetryableError(f"files are not decoded here: the kernel lacks {seccomp.NAME}")
         return self._server
 
@@ -255,7 +259,7 @@ class _Call:
             return containment.out_of_time(self._limits)
         if len(self._received) > _MOST_ANSWER_BYTES:
             return PermanentError("the file's decoder does not answer sensibly")
-        if self._folder and sum(_sizes(self._folder)) > self._limits.folder_bytes:
+        if self._folder and _size(self._folder) > self._limits.folder_bytes:
             return containment.out_of_room(self._limits)
         return None
 
@@ -339,13 +343,14 @@ def plain_file(path: Path, folder: Path | None) -> Path:
     return path
 
 
-def _sizes(folder: Path) -> Iterator[int]:
-    with suppress(OSError), os.scandir(folder) as entries:
+def _size(folder: Path) -> int:
+    """Bytes in the folder's files, none of them counted as nothing."""
+    total = 0
+    with os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(OSError):
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _sizes(Path(entry.path))
-                yield max(_FILE_LEAST_BYTES, entry.stat(follow_symlinks=False).st_size)
+            with suppress(FileNotFoundError):
+                total += max(_FILE_LEAST_BYTES, entry.stat(follow_symlinks=False).st_size)
+    return total
 
 
 def _clean_environment() -> dict[str, str]:
@@ -356,4 +361,9 @@ def _clean_environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         # Memory pools a thread would count against the child's memory without being used.
         "MALLOC_ARENA_MAX": "2",
+        # libvips has a thread a core, with a stack each: its memory must not grow with the machine.
+        "VIPS_CONCURRENCY": "2",
+        # Pages of 2 MB, and blocks that are used again: a fresh process meets each page for the first time.
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
+        ":glibc.malloc.trim_threshold=268435456",
     }

@@ -101,6 +101,9 @@ _REFUSED: tuple[tuple[str, int, int | None], ...] = (
     ("symlinkat", 266, 36),
     ("link", 86, None),
     ("linkat", 265, 37),
+    # Folders within folders are hard to remove again.
+    ("mkdir", 83, None),
+    ("mkdirat", 258, 34),
     ("mknod", 133, None),
     ("mknodat", 259, 33),
 )

@@ -10,6 +10,7 @@ import importlib
 import os
 import pickle
 import pkgutil
+import resource
 import select
 import signal
 import socket
@@ -25,6 +26,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from kinstream.errors import PermanentError, RetryableError
+from media_worker.domain.containment import SandboxLimits
 from media_worker.sandbox import lockdown
 
 HELLO = struct.Struct("<I")
@@ -38,6 +40,7 @@ PROGRESS, RESULT, PERMANENT, RETRYABLE, MEMORY, UNFORESEEN = b"p", b"r", b"P", b
 _REPORT_SECONDS = 0.1
 _MOST_TRACEBACK = 4_000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_MUCH = 0.3
 _KIB = 1024 if sys.platform == "linux" else 1
 
 
@@ -115,6 +118,7 @@ def _watched(child: int, control: socket.socket, woken: int) -> tuple[int, int, 
 
 def _be_child(server: int, request: bytes, answers: int) -> NoReturn:
     """Work, answer, end. Nothing of the server is left open but the pipe for the answer."""
+    limits = SandboxLimits()
     try:
         lockdown.leave_server(server, answers)
         work, args, reports, folder, limits = pickle.loads(request)  # noqa: S301 -- from the worker itself
@@ -127,7 +131,7 @@ def _be_child(server: int, request: bytes, answers: int) -> NoReturn:
         result = work(*args)
         _write(answers, RESULT, msgspec.msgpack.encode(result, enc_hook=_plain))
     except BaseException as error:  # noqa: BLE001 -- whatever it is, the worker has to learn of it
-        _write_error(answers, error)
+        _write_error(answers, error, limits)
     finally:
         # Without destructors: they would run on what a broken file left behind.
         os._exit(0)
@@ -146,9 +150,9 @@ def _reporter(answers: int) -> Callable[[float], None]:
     return report
 
 
-def _write_error(answers: int, error: BaseException) -> None:
+def _write_error(answers: int, error: BaseException, limits: SandboxLimits) -> None:
     causes = list(_causes(error))
-    if any(isinstance(one, MemoryError) or _errno(one) == errno.ENOMEM for one in causes):
+    if _is_short_of_memory(error) or (any(map(_is_short_of_memory, causes)) and _has_used_much(limits)):
         _write(answers, MEMORY, b"")
     elif any(_errno(one) in _NO_ROOM for one in causes):
         _write(answers, RETRYABLE, b"there is no room to work on the file, or the disk fails")
@@ -161,6 +165,15 @@ def _write_error(answers: int, error: BaseException) -> None:
     else:
         text = "".join(traceback.format_exception(error))
         _write(answers, UNFORESEEN, text[-_MOST_TRACEBACK:].encode(errors="replace"))
+
+
+def _is_short_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or _errno(error) == errno.ENOMEM
+
+
+def _has_used_much(limits: SandboxLimits) -> bool:
+    """Else a library has refused what is absurd, and the codec's own reason is the better one."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB > _MUCH * limits.memory_bytes
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

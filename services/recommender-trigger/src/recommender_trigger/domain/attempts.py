@@ -63,9 +63,10 @@ def orphans(launched: Iterable[Launched], live: Sequence[Run]) -> list[Launched]
     """What nobody follows: of no live run, of an earlier attempt, or launched twice.
 
     `launched` must have been listed before the live runs were read: a run is recorded before it launches.
+    What a live run names is left to its follower, which ends it when that is due.
     """
     waiting = {(run.run_id, run.attempt) for run in live if run.state is State.LAUNCHING}
-    followed = {run.handle for run in live if run.state is State.RUNNING}
+    followed = {run.handle for run in live}
     return [
         one for one in launched if one.handle not in followed and (one.run_id, one.attempt) not in waiting
     ]

@@ -6,7 +6,6 @@ cluster.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -17,7 +16,14 @@ from recommender_trigger.domain.attempts import Launched, attempt_name, launched
 from recommender_trigger.domain.failures import Cause, cause_of_cluster
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.launchers.base import Progress, Status
-from recommender_trigger.launchers.emr_request import TAG_DEPLOYMENT, job_flow, logs_uri
+from recommender_trigger.launchers.emr_common import (
+    REASON_CHARACTERS,
+    TAG_DEPLOYMENT,
+    created_after,
+    error_code,
+    logs_uri,
+)
+from recommender_trigger.launchers.emr_request import job_flow
 from recommender_trigger.launchers.staging import staged, staged_job
 from recommender_trigger.settings import TriggerSettings
 
@@ -28,11 +34,9 @@ NO_SUBNETS = (
 )
 _ENDING = "TERMINATING"
 _WORKING = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
-_REASON_CHARACTERS = 400
 _UNKNOWN_CLUSTER = "InvalidRequestException"
 _FORBIDDEN = "AccessDeniedException"
 _REFUSED = ("ValidationException", _UNKNOWN_CLUSTER, _FORBIDDEN)
-_CLOCKS_APART_SECONDS = 60
 
 
 class EmrLauncher:
@@ -51,8 +55,7 @@ class EmrLauncher:
 
     async def find(self, run: Run) -> str | None:
         name = attempt_name(self._settings.name_prefix, run)
-        since = datetime.fromtimestamp(run.launched_at_ms / 1000 - _CLOCKS_APART_SECONDS, UTC)
-        found = [c for c in await self._clusters(CreatedAfter=since) if c["Name"] == name]
+        found = [c for c in await self._clusters(CreatedAfter=created_after(run)) if c["Name"] == name]
         # Where it was launched twice, the one that works: the other is ended as an orphan.
         found.sort(key=lambda cluster: cluster["Status"]["State"] not in _WORKING)
         return str(found[0]["Id"]) if found else None
@@ -64,8 +67,8 @@ class EmrLauncher:
         try:
             answer = await self._emr.run_job_flow(**request)
         except ClientError as error:
-            if _code(error) in _REFUSED:
-                raise PermanentError(f"EMR refuses the cluster: {error}"[:_REASON_CHARACTERS]) from error
+            if error_code(error) in _REFUSED:
+                raise PermanentError(f"EMR refuses the cluster: {error}"[:REASON_CHARACTERS]) from error
             raise
         return str(answer["JobFlowId"])
 
@@ -73,7 +76,7 @@ class EmrLauncher:
         try:
             cluster = (await self._emr.describe_cluster(ClusterId=run.handle))["Cluster"]
         except ClientError as error:
-            if _code(error) != _UNKNOWN_CLUSTER:
+            if error_code(error) != _UNKNOWN_CLUSTER:
                 raise
             return Status(Progress.FAILED, f"EMR knows no cluster {run.handle} any more")
         if cluster["Status"]["State"] in (*_WORKING, _ENDING):
@@ -98,7 +101,7 @@ class EmrLauncher:
         try:
             await self._emr.terminate_job_flows(JobFlowIds=[handle])
         except ClientError as error:
-            if _code(error) != _UNKNOWN_CLUSTER:
+            if error_code(error) != _UNKNOWN_CLUSTER:
                 raise
 
     async def let_go(self, run: Run) -> None:
@@ -113,7 +116,7 @@ class EmrLauncher:
         try:
             cluster = (await self._emr.describe_cluster(ClusterId=cluster_id))["Cluster"]
         except ClientError as error:
-            if _code(error) in (_UNKNOWN_CLUSTER, _FORBIDDEN):
+            if error_code(error) in (_UNKNOWN_CLUSTER, _FORBIDDEN):
                 return False
             raise
         tags = {tag["Key"]: tag["Value"] for tag in cluster.get("Tags", [])}
@@ -145,8 +148,4 @@ def _reason(state: str, change: dict[str, Any], steps: list[dict[str, Any]]) -> 
             details.get("Reason", ""),
             details.get("Message", ""),
         ]
-    return ", ".join(part for part in parts if part)[:_REASON_CHARACTERS]
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response["Error"]["Code"])
+    return ", ".join(part for part in parts if part)[:REASON_CHARACTERS]

@@ -2,36 +2,15 @@
 
 from typing import Any
 
-from kinstream.resources import BUCKET_ARCHIVE, BUCKET_TRAINING
 from recommender_trigger.domain.attempts import attempt_name
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.job_arguments import job_arguments
+from recommender_trigger.launchers.emr_common import SPARK_OPTIONS, logs_uri, run_tags, uris
 from recommender_trigger.launchers.staging import StagedJob, words
 from recommender_trigger.settings import TriggerSettings
 
-TAG_DEPLOYMENT = "kinstream-deployment"
-TAG_RUN = "kinstream-run"
-SPARK_OPTIONS = {"driver": "-Xss16m", "executor": "-Xss16m"}
-"""Deep lineages are serialised recursively."""
-
 _IDLE_SECONDS = 600
 _SPOT_MINUTES = 10
-
-
-def run_tags(run: Run, settings: TriggerSettings) -> dict[str, str]:
-    """By which a cluster or a job run is known to be ours."""
-    return {TAG_DEPLOYMENT: settings.name_prefix, TAG_RUN: run.run_id}
-
-
-def uris(run: Run, settings: TriggerSettings) -> tuple[str, str]:
-    """Where the job reads, and where it writes."""
-    archive = f"s3://{settings.names.of(BUCKET_ARCHIVE)}/{run.archive_prefix}"
-    return archive, f"s3://{settings.names.of(BUCKET_TRAINING)}/{run.folder.rstrip('/')}"
-
-
-def logs_uri(settings: TriggerSettings) -> str:
-    """Where EMR puts logs; ends with a slash."""
-    return f"s3://{settings.names.of(BUCKET_TRAINING)}/logs/"
 
 
 def job_flow(run: Run, settings: TriggerSettings, job: StagedJob, bootstrap_uri: str) -> dict[str, Any]:

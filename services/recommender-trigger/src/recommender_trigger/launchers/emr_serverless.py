@@ -6,7 +6,6 @@ job run that takes too long. There are no subnets to change and no spot market t
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -18,7 +17,15 @@ from recommender_trigger.domain.failures import cause_of_job_run
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.job_arguments import job_arguments
 from recommender_trigger.launchers.base import Progress, Status
-from recommender_trigger.launchers.emr_request import SPARK_OPTIONS, logs_uri, run_tags, uris
+from recommender_trigger.launchers.emr_common import (
+    REASON_CHARACTERS,
+    SPARK_OPTIONS,
+    created_after,
+    error_code,
+    logs_uri,
+    run_tags,
+    uris,
+)
 from recommender_trigger.launchers.staging import StagedJob, staged_job
 from recommender_trigger.settings import TriggerSettings
 
@@ -29,10 +36,8 @@ NOT_SET = (
 _WORKING = ("SUBMITTED", "QUEUED", "PENDING", "SCHEDULED", "RUNNING")
 _ENDING = "CANCELLING"
 _SUCCESS = "SUCCESS"
-_REASON_CHARACTERS = 400
 _GONE = "ResourceNotFoundException"
 _REFUSED = ("ValidationException", _GONE, "AccessDeniedException", "ConflictException")
-_CLOCKS_APART_SECONDS = 60
 
 
 class EmrServerlessLauncher:
@@ -52,8 +57,7 @@ class EmrServerlessLauncher:
 
     async def find(self, run: Run) -> str | None:
         name = attempt_name(self._settings.name_prefix, run)
-        since = datetime.fromtimestamp(run.launched_at_ms / 1000 - _CLOCKS_APART_SECONDS, UTC)
-        for job_run in await self._job_runs(createdAtAfter=since):
+        for job_run in await self._job_runs(createdAtAfter=created_after(run)):
             if job_run.get("name") == name:
                 return str(job_run["id"])
         return None
@@ -63,9 +67,9 @@ class EmrServerlessLauncher:
         try:
             answer = await self._serverless.start_job_run(**job_run_request(run, self._settings, job))
         except ClientError as error:
-            if _code(error) in _REFUSED:
+            if error_code(error) in _REFUSED:
                 text = f"EMR Serverless refuses the job run: {error}"
-                raise PermanentError(text[:_REASON_CHARACTERS]) from error
+                raise PermanentError(text[:REASON_CHARACTERS]) from error
             raise
         return str(answer["jobRunId"])
 
@@ -73,7 +77,7 @@ class EmrServerlessLauncher:
         try:
             answer = await self._serverless.get_job_run(applicationId=self._application, jobRunId=run.handle)
         except ClientError as error:
-            if _code(error) != _GONE:
+            if error_code(error) != _GONE:
                 raise
             return Status(Progress.FAILED, f"EMR Serverless knows no job run {run.handle} any more")
         state, details = answer["jobRun"]["state"], answer["jobRun"].get("stateDetails", "")
@@ -83,7 +87,7 @@ class EmrServerlessLauncher:
             return Status(Progress.SUCCEEDED)
         return Status(
             Progress.FAILED,
-            f"the job run ended as {state}, {details}".rstrip(", ")[:_REASON_CHARACTERS],
+            f"the job run ended as {state}, {details}".rstrip(", ")[:REASON_CHARACTERS],
             cause_of_job_run(state, details),
             f"{logs_uri(self._settings)}applications/{self._application}/jobs/{run.handle}/",
         )
@@ -104,7 +108,7 @@ class EmrServerlessLauncher:
             await self._serverless.cancel_job_run(applicationId=self._application, jobRunId=handle)
         except ClientError as error:
             # ValidationException is what it says of one that has ended.
-            if _code(error) not in (_GONE, "ValidationException"):
+            if error_code(error) not in (_GONE, "ValidationException"):
                 raise
 
     async def let_go(self, run: Run) -> None:
@@ -145,7 +149,3 @@ def job_run_request(run: Run, settings: TriggerSettings, job: StagedJob) -> dict
         "configurationOverrides": {"monitoringConfiguration": logs},
         "tags": run_tags(run, settings),
     }
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response["Error"]["Code"])

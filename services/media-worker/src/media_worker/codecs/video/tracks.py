@@ -1,93 +1,112 @@
 """What goes into the file that is made: streams copied as they are, or decoded and encoded."""
 
+import math
 from fractions import Fraction
+from typing import Protocol
 
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from media_worker.codecs.video.reading import AnyPacket, decoded
-from media_worker.codecs.video.turner import Turner
+from media_worker.codecs.video.packets import AnyPacket, decoded, shown_at
+from media_worker.codecs.video.pictures import Pictures
+from media_worker.codecs.video.reading import Source, rate_of, threads
+from media_worker.codecs.video.sounds import Sounds
 from media_worker.domain import policy
 from media_worker.domain.policy import Limits
-from media_worker.domain.recordings import AudioRecipe, VideoRecipe
+from media_worker.domain.recordings import AudioRecipe, H264Recipe, PictureRecipe
 
-_AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_USUAL_RATE_HZ = 44_100
-_MOST_FRAMES_A_SECOND = 120
-_USUAL_FRAME_RATE = Fraction(30)
+_LIMITED_RANGE = 1
 
 
-class Copied:
-    """A stream that is passed on as it is."""
+class Track(Protocol):
+    """A stream of the file that is made. `units` counts what went into it."""
 
-    def __init__(self, target: OutputContainer, source: Stream) -> None:
-        self._out = target.add_stream_from_template(source)
-        self._last_dts: int | None = None
-        self.units = 0
+    units: int
 
     def feed(self, packet: AnyPacket) -> list[AnyPacket]:
-        if packet.dts is None or (self._last_dts is not None and packet.dts <= self._last_dts):
-            return []
-        self._last_dts = packet.dts
-        self.units += 1
-        packet.stream = self._out
-        return [packet]
+        """What becomes of a packet of the source."""
+        ...
 
     def flush(self) -> list[AnyPacket]:
-        return []
+        """What was held back."""
+        ...
 
 
 class EncodedVideo:
     """A picture stream, decoded and encoded as H.264."""
 
     def __init__(
-        self, target: OutputContainer, source: VideoStream, recipe: VideoRecipe, limits: Limits
+        self,
+        target: OutputContainer,
+        source: VideoStream,
+        given: Source,
+        picture: PictureRecipe,
+        h264: H264Recipe,
     ) -> None:
-        rate = Fraction(source.average_rate or source.guessed_rate or _USUAL_FRAME_RATE)
-        if rate > _MOST_FRAMES_A_SECOND:
-            rate = _USUAL_FRAME_RATE
-        out = target.add_stream("libx264", rate=rate, options={"crf": "23", "preset": "veryfast"})
+        rate = min(rate_of(source), Fraction(h264.most_frames_a_second))
+        out = target.add_stream("libx264", rate=rate, options=h264.options)
         assert isinstance(out, VideoStream)
-        context, given = out.codec_context, source.codec_context
-        context.width, context.height = recipe.width, recipe.height
-        context.pix_fmt = "yuv420p"
-        context.sample_aspect_ratio = recipe.pixel_aspect
-        tick = source.time_base or Fraction(1, 90_000)
-        context.time_base = tick
-        context.thread_type = "AUTO"
-        for tag in ("colorspace", "color_primaries", "color_trc"):
-            setattr(context, tag, getattr(given, tag))
-        self._out, self._recipe, self._limits = out, recipe, limits
-        self._turner = Turner(recipe.turn_degrees)
-        self._step = max(1, round(1 / (rate * tick)))
+        context = out.codec_context
+        context.width, context.height, context.pix_fmt = picture.width, picture.height, "yuv420p"
+        context.sample_aspect_ratio = picture.pixel_aspect
+        self._tick = source.time_base or Fraction(1, 90_000)
+        context.time_base = self._tick
+        context.thread_type, context.thread_count = "AUTO", threads()
+        context.color_range = _LIMITED_RANGE
+        context.colorspace = picture.colors.matrix
+        context.color_primaries = picture.colors.primaries
+        context.color_trc = picture.colors.transfer
+        self._out, self._container, self._limits = out, given.found.container, given.limits
+        self._segment_seconds = h264.segment_seconds
+        self._next_key_seconds = 0.0
+        self._pictures = Pictures(picture, given.scratch)
+        self._step = max(1, round(1 / (rate * self._tick)))
+        # Clocks are coarse: a picture that comes a little early is not one too many.
+        self._least_step = max(1, math.floor(0.9 / (h264.most_frames_a_second * self._tick)))
         self._last_pts: int | None = None
+        self._first_dts: int | None = None
+        self._late = 0
+        self._seen = 0
         self.units = 0
 
     def feed(self, packet: AnyPacket) -> list[AnyPacket]:
-        return [made for frame in decoded(packet) for made in self._encode(frame)]
+        if self._first_dts is None:
+            self._first_dts = packet.dts
+        return [made for frame in decoded(packet) for made in self._add(frame)]
 
-    def flush(self) -> list[AnyPacket]:
-        return self._out.encode(None) if self.units else []
-
-    def _encode(self, frame: VideoFrame) -> list[AnyPacket]:
+    def _add(self, frame: VideoFrame) -> list[AnyPacket]:
+        """Encode a decoded picture, unless it comes too soon after the one before."""
         policy.check_picture(frame.width, frame.height, self._limits)
-        pts = frame.pts if frame.pts is not None else frame.dts
+        self._seen += 1
+        policy.check_pictures(self._seen, self._limits)
+        pts = shown_at(frame, self._container)
         if pts is None:
-            pts = 0 if self._last_pts is None else self._last_pts + self._step
-        if self._last_pts is not None and pts <= self._last_pts:
+            pts = self._late if self._last_pts is None else self._last_pts + self._late + self._step
+        if self._last_pts is None and self._container == "avi" and self._first_dts is not None:
+            # Its only times are those of decoding, which comes before a picture is shown.
+            self._late = max(0, pts - self._first_dts)
+        pts -= self._late
+        if self._last_pts is not None and pts < self._last_pts + self._least_step:
             return []
         self._last_pts = pts
-        width, height = self._recipe.width, self._recipe.height
-        if self._recipe.turn_degrees % 180:
-            width, height = height, width
-        time_base = frame.time_base
-        shown = self._turner.turn(frame.reformat(width, height, "yuv420p"))
-        shown.pts, shown.time_base = pts, time_base
+        frame.pts = pts
+        frame.time_base = self._tick
+        return [made for shown in self._pictures.feed(frame) for made in self._encode(shown)]
+
+    def flush(self) -> list[AnyPacket]:
+        held = [made for shown in self._pictures.flush() for made in self._encode(shown)]
+        return [*held, *self._out.encode(None)] if self.units else []
+
+    def _encode(self, shown: VideoFrame) -> list[AnyPacket]:
         # The decoder's choice of picture types must not become the encoder's.
         shown.pict_type = 0
+        if self._segment_seconds is not None and shown.time >= self._next_key_seconds:
+            shown.pict_type = 1
+            passed = math.floor(shown.time / self._segment_seconds)
+            self._next_key_seconds = (passed + 1) * self._segment_seconds
+        shown.duration = shown.duration or self._step
         self.units += 1
         return self._out.encode(shown)
 
@@ -95,24 +114,31 @@ class EncodedVideo:
 class EncodedAudio:
     """A sound stream, decoded and encoded as AAC."""
 
-    def __init__(self, target: OutputContainer, source: AudioStream, recipe: AudioRecipe) -> None:
-        rate = source.rate if source.rate in _AAC_RATES_HZ else _USUAL_RATE_HZ
-        out = target.add_stream("aac", rate=rate)
+    def __init__(
+        self, target: OutputContainer, source: AudioStream, recipe: AudioRecipe, limits: Limits
+    ) -> None:
+        out = target.add_stream("aac", rate=recipe.sample_rate)
         assert isinstance(out, AudioStream)
         out.codec_context.layout = "mono" if recipe.channels == 1 else "stereo"
         out.codec_context.bit_rate = recipe.bits_a_second
-        self._out = out
+        self._out, self._limits = out, limits
+        self._sounds = Sounds(recipe)
+        self._seen = 0
         self.units = 0
 
     def feed(self, packet: AnyPacket) -> list[AnyPacket]:
         made: list[AnyPacket] = []
         for frame in decoded(packet):
-            try:
-                made += self._out.encode(frame)
+            self._seen += 1
+            policy.check_pictures(self._seen, self._limits)
+            for sound in self._sounds.feed(frame):
+                made += self._out.encode(sound)
                 self.units += 1
-            except ValueError:  # the sound's form changes in mid-stream: what does not fit is left out
-                continue
         return made
 
     def flush(self) -> list[AnyPacket]:
-        return self._out.encode(None) if self.units else []
+        made: list[AnyPacket] = []
+        for sound in self._sounds.flush():
+            made += self._out.encode(sound)
+            self.units += 1
+        return [*made, *self._out.encode(None)] if self.units else []

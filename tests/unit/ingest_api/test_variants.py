@@ -1,0 +1,138 @@
+"""Having variants made: once, whoever asks and whoever leaves, and again where an order was lost."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest_api.errors import ApiError, unavailable
+from ingest_api.variants import Variants, Wanted
+from kinstream.catalog import (
+    FINALIZE,
+    MAIN,
+    MediaRepository,
+    NewItem,
+    Rendition,
+    WorkRepository,
+    migrate,
+    open_catalog,
+    open_work,
+)
+from kinstream.catalog.variants import VariantSpec
+
+SPEC = VariantSpec(width=64)
+WANTED = Wanted("demo", "m1", SPEC)
+
+
+class Queue:
+    """What was sent; `is_away` refuses."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.is_away = False
+        self.has_some = asyncio.Event()
+
+    async def send(self, body: str) -> None:
+        if self.is_away:
+            raise unavailable("the queue is away")
+        self.sent.append(body)
+        self.has_some.set()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[MediaRepository]:
+    url = f"sqlite:///{tmp_path}/catalog.sqlite3"
+    migrate(url)
+    made = open_catalog(url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def work(catalog: MediaRepository, tmp_path: Path) -> Iterator[WorkRepository]:
+    """The worker's side, with a photo that is ready."""
+    made = open_work(f"sqlite:///{tmp_path}/catalog.sqlite3")
+    catalog.declare(NewItem("demo", "m1", "fam-1", "image", "image/jpeg", 9))
+    made.mark_uploaded("demo", "m1", 9)
+    for step in (MAIN, FINALIZE):
+        claim = made.claim("demo", "m1", step, step, 60)
+        assert claim
+        assert made.complete(claim, []) if step == MAIN else made.finish(claim, [])
+    yield made
+    made.close()
+
+
+def carry_out(work: WorkRepository, delivery_id: str = "d1") -> None:
+    claim = work.claim("demo", "m1", SPEC.name, delivery_id, 60)
+    assert claim
+    assert claim.order == SPEC.arguments
+    assert work.complete(claim, [Rendition(SPEC.name, "image", "key", "image/jpeg", 7)])
+
+
+def codes(answers: list[object]) -> list[str]:
+    return [answer.code if isinstance(answer, ApiError) else type(answer).__name__ for answer in answers]
+
+
+async def test_many_in_two_processes_order_it_once_and_all_get_it(catalog, work):
+    queue = Queue()
+    processes = [Variants(catalog, queue.send, 10) for _ in range(2)]
+    asked = [asyncio.create_task(one.get(WANTED)) for one in processes for _ in range(25)]
+    await queue.has_some.wait()
+    asked[0].cancel()
+    carry_out(work)
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert codes(answers) == ["CancelledError", *["Rendition"] * 49]
+    assert [json.loads(body) for body in queue.sent] == [
+        {"kinstream": "variant", "app": "demo", "media_id": "m1", "step": SPEC.name}
+    ]
+
+
+async def test_who_waits_too_long_is_told_to_ask_again_and_then_gets_it(catalog, work):
+    queue = Queue()
+    variants = Variants(catalog, queue.send, 0.2)
+    with pytest.raises(ApiError) as told:
+        await variants.get(WANTED)
+    assert (told.value.status, told.value.code) == (503, "not_made_yet")
+    assert int(told.value.headers["Retry-After"]) > 0
+    carry_out(work)
+    assert (await variants.get(WANTED)).object_key == "key"
+    assert len(queue.sent) == 1
+
+
+async def test_an_order_that_the_queue_did_not_take_is_sent_by_the_next_who_asks(catalog, work):
+    queue = Queue()
+    queue.is_away = True
+    variants = Variants(catalog, queue.send, 0.1)
+    answers = await asyncio.gather(*(variants.get(WANTED) for _ in range(5)), return_exceptions=True)
+    assert codes(answers) == ["unavailable"] * 5
+    queue.is_away = False
+    for _ in range(2):
+        answers = await asyncio.gather(variants.get(WANTED), return_exceptions=True)
+        assert codes(answers) == ["not_made_yet"]
+    assert len(queue.sent) == 1
+
+
+@pytest.mark.parametrize(("exhausted", "orders"), [(False, 1), (True, 2)])
+async def test_one_that_failed_is_ordered_anew_only_where_trying_may_help(catalog, work, exhausted, orders):
+    queue = Queue()
+    variants = Variants(catalog, queue.send, 0.3)
+    asked = asyncio.create_task(variants.get(WANTED))
+    await queue.has_some.wait()
+    claim = work.claim("demo", "m1", SPEC.name, "d1", 60)
+    assert claim
+    assert work.fail(claim, "it burnt", exhausted=exhausted)
+    assert codes(await asyncio.gather(asked, return_exceptions=True)) == ["cannot_be_made"]
+    again = await asyncio.gather(variants.get(WANTED), return_exceptions=True)
+    assert codes(again) == ["not_made_yet" if exhausted else "cannot_be_made"]
+    assert len(queue.sent) == orders
+
+
+async def test_at_the_end_nobody_waits_on(catalog, work):
+    queue = Queue()
+    variants = Variants(catalog, queue.send, 60)
+    asked = asyncio.create_task(variants.get(WANTED))
+    await queue.has_some.wait()
+    variants.stop()
+    assert codes(await asyncio.gather(asked, return_exceptions=True)) == ["not_ready"]
