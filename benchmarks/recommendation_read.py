@@ -16,7 +16,7 @@ from benchmarks.collectors import APP, PREFIX
 from benchmarks.runner import Bench, Result
 from kinstream import keys
 from kinstream.aws import blocking_client
-from kinstream.dynamo import to_item
+from kinstream.dynamo import Item, to_item, to_key
 from kinstream.ledger_format import Bucket, bucket_start_ms, encode_bucket, entry_of, partition_key, sort_key
 from kinstream.resources import TABLE_LEDGER, TABLE_RECOMMENDATIONS
 from kinstream.settings import CoreSettings
@@ -27,11 +27,12 @@ from kinstream_devkit.provision import provision
 from tests.support.ministack import ministack
 
 MOST_MS = 10
-_CUSTOMERS = 50
+_CUSTOMERS = 10
 _DEVICES = ("ipad-1", "tv")
 _HOURS_BACK = 24 * 14
 _HOUR_MS = 3_600_000
 _LIST = 30
+_BATCH = 25
 _RUN = "20261121T000000000Z-bench"
 
 
@@ -89,21 +90,26 @@ def _fill(dynamodb: Any, settings: CoreSettings) -> None:
         customer = f"fam-{number}"
         values = {"run_id": _RUN, "as_of_ms": now_ms - 6 * _HOUR_MS, "items": items, "expires_at": ends}
         _put(dynamodb, settings, TABLE_RECOMMENDATIONS, keys.recommendations(APP, customer, _RUN), values)
-        for device in _DEVICES:
-            for hours in range(0, _HOURS_BACK, 3):
-                _put_bucket(dynamodb, settings, customer, device, now_ms - hours * _HOUR_MS)
+        buckets = [
+            _bucket(customer, device, now_ms - hours * _HOUR_MS)
+            for device in _DEVICES
+            for hours in range(0, _HOURS_BACK, 6)
+        ]
+        for start in range(0, len(buckets), _BATCH):
+            puts = [{"PutRequest": {"Item": item}} for item in buckets[start : start + _BATCH]]
+            dynamodb.batch_write_item(RequestItems={settings.names.of(TABLE_LEDGER): puts})
 
 
-def _put_bucket(dynamodb: Any, settings: CoreSettings, customer: str, device: str, time_ms: int) -> None:
+def _bucket(customer: str, device: str, time_ms: int) -> Item:
     bucket = Bucket(bucket_start_ms(time_ms, 3_600))
     for number in range(10):
         fact = "reading", f"story-{(time_ms // _HOUR_MS + number) % 200}"
         bucket.add(entry_of(f"e{number}", number * 1000, b"key"), fact)
     entries, facts = encode_bucket(bucket)
     key = partition_key(APP, "activity", [customer]), sort_key([device], bucket.start_ms)
-    _put(dynamodb, settings, TABLE_LEDGER, key, {"entries": entries, "facts": facts, "version": 1})
+    return to_key(key) | to_item({"entries": entries, "facts": facts, "version": 1})
 
 
 def _put(dynamodb: Any, settings: CoreSettings, table: str, key: keys.Key, values: dict[str, Any]) -> None:
-    item = to_item({"pk": key[0], "sk": key[1], **values})
+    item = to_key(key) | to_item(values)
     dynamodb.put_item(TableName=settings.names.of(table), Item=item)

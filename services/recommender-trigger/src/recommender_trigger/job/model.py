@@ -103,17 +103,26 @@ class Contents(NamedTuple):
 
 
 def contents_of(events: DataFrame, as_of_ms: float, size: int, args: argparse.Namespace) -> Contents:
-    """Decayed weight, customers, and whether the first event is younger than `--new-days`."""
+    """Customers by decayed weight, customers, and whether the first event is younger than `--new-days`."""
     weight = F.when(F.col("type") == LIKED, WEIGHTS[LIKED]).when(F.col("type") == VIEWED, WEIGHTS[VIEWED])
     age_days = (F.lit(as_of_ms) - F.col("t")) / DAY_MS
     wanted = ~F.col("type").isin(HIDDEN, DISLIKED)
-    rows = (
+    # A customer counts for as much as its newest event: nobody makes a trend alone.
+    of_customers = (
         events.where(F.col("t") < as_of_ms)
-        .groupBy("i")
+        .groupBy("i", "u")
         .agg(
-            F.sum(weight * F.pow(2.0, -age_days / args.trend_half_life_days)).alias("trend"),
-            F.countDistinct(F.when(wanted, F.col("u"))).alias("popular"),
+            F.max(weight * F.pow(2.0, -age_days / args.trend_half_life_days)).alias("trend"),
+            F.max(wanted.cast("int")).alias("popular"),
             F.min("t").alias("first_ms"),
+        )
+    )
+    rows = (
+        of_customers.groupBy("i")
+        .agg(
+            F.sum("trend").alias("trend"),
+            F.sum("popular").alias("popular"),
+            F.min("first_ms").alias("first_ms"),
         )
         .collect()
     )

@@ -43,7 +43,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--half-life-days", type=float, default=60.0)
     add("--half-life-events", type=float, default=5.0)
     add("--trend-half-life-days", type=float, default=7.0)
-    add("--own-share", type=_share, default=0.3, help="of a list's places, for the customer's own taste")
+    add("--own-share", type=_share, default=0.1, help="of a list's places, for the customer's own taste")
     add("--own-beta", type=float, default=0.0, help="weight of the trend in those places")
     add("--new-share", type=_share, default=0.05, help="of a list's places, for new contents, by lot")
     add("--new-days", type=float, default=7.0, help="how long after its first event a content is new")
