@@ -14,8 +14,11 @@ from kinstream_devkit.generate.media import write_phone_video
 
 REAL_MEDIA = Path(__file__).parents[2].parent / "shared" / "data" / "media"
 
-PLACE_TRACES = (b"\xa9xyz", b"loci", b"ISO6709", b"GPS", b"Exif\0\0", b"location", b"http://ns.adobe.com/xap")
-"""Bytes by which a file that holds a place, or metadata that may hold one, gives itself away."""
+PLACE_TRACES = (b"\xa9xyz", b"loci", b"ISO6709", b"Exif\0\0", b"location", b"http://ns.adobe.com/xap")
+"""Bytes by which a file that holds a place, or metadata that may hold one, gives itself away.
+
+None so short that compressed pictures come to hold it by chance.
+"""
 
 
 def real_media(folder: str) -> list[Path]:
