@@ -96,7 +96,7 @@ def ingest_api(
             "KINSTREAM_NAME_PREFIX": settings.name_prefix,
             "KINSTREAM_AWS_ENDPOINT_URL": settings.aws_endpoint_url,
             "KINSTREAM_REDIS_URL": redis_url,
-            "KINSTREAM_MEDIA_URL_KEY": "a key for signed urls, never used",
+            "KINSTREAM_MEDIA_URL_KEY": "a key for signed urls that is never used",
             "KINSTREAM_HTTP_PORT": str(port),
             "KINSTREAM_CATALOG_URL": f"sqlite:///{folder}/catalog.sqlite3",
             "KINSTREAM_LOG_LEVEL": "WARNING",

@@ -121,7 +121,7 @@ TARGETS = {
     ),
     "training-due": Target("one run for 1,000 due customers", "one run for a single one", "at most 1.2x"),
     "recommendations-read": Target(
-        "GET recommendations before a DynamoDB emulator, its time included", "nothing: a limit", "under 10 ms"
+        "GET recommendations: the server's own time", "nothing: a limit", "under 10 ms"
     ),
     "cost": Target(
         "cost per million events, all AWS charges of the path",

@@ -11,8 +11,8 @@ from kinstream.resources import TABLE_LEDGER, TABLE_RECOMMENDATIONS, Names
 from kinstream.versions import Serving, Versions, versions_of
 
 _LISTS = 3
-_BUCKETS = 16
-_MOST_QUERIES = 8
+_BUCKETS = 6
+_MOST_QUERIES = 12
 """Of one customer's ledger: an answer takes a bounded time, whatever the customer's devices do."""
 _HOUR_MS = 3_600_000
 
