@@ -15,6 +15,7 @@ from kinstream.catalog import (
     MAIN,
     Claim,
     Item,
+    MediaRepository,
     Missing,
     NewItem,
     NewStep,
@@ -28,6 +29,7 @@ from kinstream.catalog import (
 )
 from kinstream.catalog.database import _engine
 from kinstream.catalog.models import Base
+from kinstream.clock import now_ms
 from kinstream.errors import RetryableError
 
 MP4 = Rendition("video", "video", "demo/m/video.mp4", "video/mp4", 1000, 352, 288, 6.0)
@@ -175,6 +177,35 @@ def test_extra_that_fails_is_told_and_essential_that_fails_fails_the_item(catalo
     assert catalog.work.claim(app, bad, FINALIZE, "m2", 60) is None
 
 
+def test_failed_item_leaves_no_step_to_send_to_sweep_or_to_hold(catalog: Catalog, app: str) -> None:
+    media_id = uploaded(catalog, app)
+    catalog.work.plan(
+        claimed(catalog, app, media_id), {}, [part(name) for name in ("video", "hls-720", "hls-480")]
+    )
+    encoding = catalog.work.claim(app, media_id, "hls-720", "m7", -1_000)
+    catalog.work.fail(claimed(catalog, app, media_id, "video"), "tried 5 times", exhausted=True)
+
+    assert catalog.work.waiting_parts(app, media_id) == []
+    assert [one for one in catalog.work.take_abandoned(5, -1) if one.hold.app == app] == []
+    assert not catalog.work.complete(encoding, [])
+    # Tried anew under another message it goes on, and says that the others are to be sent again.
+    again = claimed(catalog, app, media_id, "video", "m8")
+    assert again.is_reopened
+    assert [task.step for task in catalog.work.waiting_parts(app, media_id)] == ["hls-720", "hls-480"]
+
+
+def test_variant_that_nobody_begins_is_told_to_whoever_asks_a_minute_later(url: str, app: str) -> None:
+    migrate(url)
+    catalog = Catalog(url)
+    media_id = made_ready(catalog, app)
+    assert catalog.api.order_variant(app, media_id, "image-w64", {})
+    later = MediaRepository(_engine(url), lambda: now_ms() + 61_000)
+    assert later.order_variant(app, media_id, "image-w64", {})
+    assert not later.order_variant(app, media_id, "image-w64", {})
+    later.close()
+    catalog.close()
+
+
 def test_step_made_again_replaces_what_it_made(catalog: Catalog, app: str) -> None:
     media_id = uploaded(catalog, app)
     catalog.work.complete(claimed(catalog, app, media_id), [MP4, POSTER])
@@ -204,7 +235,6 @@ def test_redelivered_message_takes_over_and_the_old_holder_can_write_no_more(
     media_id, work = uploaded(catalog, app), catalog.work
     old = claimed(catalog, app, media_id)
     assert work.claim(app, media_id, MAIN, "another message", 60) is None
-    assert work.lease_of(app, media_id, MAIN)
     new = claimed(catalog, app, media_id)
 
     assert new.attempt == old.attempt + 1

@@ -32,11 +32,13 @@ from ingest_api.url_signing import UrlSigner
 from kinstream import live
 from kinstream.aws import blocking_client
 from kinstream.catalog import MAIN, migrate, open_catalog, open_work
+from kinstream.catalog.keys import original_key
 from kinstream.catalog.limits import MediaSettings
 from kinstream.catalog.models import MediaItem, MediaStep
 from kinstream.registry import ApiKey, create_key
 from kinstream.resources import (
     BUCKET_DERIVED,
+    BUCKET_UPLOADS,
     DEAD_LETTER_SUFFIX,
     QUEUE_MEDIA,
     QUEUE_MEDIA_LARGE,
@@ -173,6 +175,11 @@ class MediaStack:
             found = connection.scalar(query)
         engine.dispose()
         return found or 0
+
+    def storage_forgets(self, media_id: str) -> None:
+        """As when the bucket's lifecycle deletes an upload."""
+        key = original_key("demo", media_id)
+        self.s3.delete_object(Bucket=self.settings.names.of(BUCKET_UPLOADS), Key=key)
 
     def age_items(self, seconds: float) -> None:
         """As if all that is finished had been so for so long."""

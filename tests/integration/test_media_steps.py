@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from kinstream.catalog import StepState
-from kinstream.resources import QUEUE_MEDIA_LARGE, QUEUE_UPLOADS, TOPIC_MEDIA
+from kinstream.catalog.keys import original_key
+from kinstream.resources import (
+    BUCKET_UPLOADS,
+    DEAD_LETTER_SUFFIX,
+    QUEUE_MEDIA,
+    QUEUE_MEDIA_LARGE,
+    QUEUE_UPLOADS,
+    TOPIC_MEDIA,
+)
 from kinstream_devkit.generate.media import write_phone_video, write_photo
 from tests.integration.test_media_path import FINAL, MediaStack, until
 
@@ -88,6 +96,29 @@ def test_worker_for_one_queue_leaves_the_other_alone(stack: MediaStack, tmp_path
         assert stack.wait(photo_id, *FINAL)["state"] == "ready"
 
 
+def test_large_file_whose_steps_fail_leaves_empty_queues_and_no_dead_letters(
+    stack: MediaStack, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.3gp"
+    write_phone_video(clip, seconds=1)
+    large = stack.settings.names.of(QUEUE_MEDIA_LARGE)
+    with stack.worker(KINSTREAM_MEDIA_QUEUES="media", **ALL_LARGE):
+        media_id = stack.upload(clip, "video/3gpp")
+        until(lambda: stack.depth(large) > 1, 30, "steps on the queue for large files")
+    original = {"Bucket": stack.settings.names.of(BUCKET_UPLOADS), "Key": original_key("demo", media_id)}
+    stack.s3.put_object(**original, Body=b"another file")
+    with stack.worker(**ALL_LARGE):
+        item = stack.wait(media_id, *FINAL)
+        stack.wait_until_idle()
+
+    assert (item["state"], item["reason"]) == (
+        "failed",
+        "another file was uploaded while this one was worked on",
+    )
+    for queue in (QUEUE_MEDIA, QUEUE_MEDIA_LARGE):
+        assert stack.depth(stack.settings.names.of(queue) + DEAD_LETTER_SUFFIX) == 0
+
+
 def test_end_of_every_item_is_announced_once_by_its_id(stack: MediaStack, tmp_path: Path) -> None:
     hearer = Hearer(stack)
     photo = tmp_path / "photo.jpg"
@@ -151,6 +182,17 @@ def test_ordered_variant_is_made_of_a_ready_item(stack: MediaStack, tmp_path: Pa
             lambda: stack.catalog.variant("demo", media_id, step).state == StepState.DONE,
             30,
             "the variant",
+        )
+
+        # An upload does not stay for ever: what is asked for then is made of the largest size.
+        stack.storage_forgets(media_id)
+        later = "image-w32-h32-inside-jpeg-q70"
+        assert stack.catalog.order_variant("demo", media_id, later, wanted | {"width": 32, "height": 32})
+        stack.sqs.send_message(QueueUrl=uploads, MessageBody=json.dumps(order | {"step": later}))
+        until(
+            lambda: stack.catalog.variant("demo", media_id, later).state == StepState.DONE,
+            30,
+            "the variant of a photo that is gone",
         )
 
     made = stack.catalog.variant("demo", media_id, step).rendition

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -155,6 +156,10 @@ def forbidden(folder: Path, worker: int) -> dict[str, str]:
         "processes": os.fork,
         "subprocess": lambda: subprocess.run([sys.executable], check=False),
         "signals": lambda: os.kill(worker, 0),
+        "signals by files": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, worker),
+        "which signal": lambda: fcntl.fcntl(0, 10, 9),
+        "signals of files": lambda: fcntl.ioctl(0, 0x5452, b"\1\0\0\0"),
+        "rights of files": lambda: Path("/etc/hostname").chmod(0o777),
         "ptrace": ptrace,
         "shared memory": shared_memory,
         "folders": (folder / "folder").mkdir,

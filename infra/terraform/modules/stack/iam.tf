@@ -24,6 +24,10 @@ locals {
     var.lacks.batch_permissions ? ["sqs:ChangeMessageVisibilityBatch"] : [],
   )
 
+  keep_originals = lookup(
+    merge(local.settings.shared, local.settings["media-worker"]), "KINSTREAM_MEDIA_KEEP_ORIGINALS", "true",
+  )
+
   queue_arn_prefix = "arn:aws:sqs:${var.region}:${var.account_id}:${var.prefix}"
 
   policies = merge(
@@ -321,7 +325,7 @@ data "aws_iam_policy_document" "media_worker" {
 
   # Only where a setting says that originals do not stay.
   dynamic "statement" {
-    for_each = lookup(local.settings["media-worker"], "KINSTREAM_MEDIA_KEEP_ORIGINALS", "true") == "false" ? [1] : []
+    for_each = contains(["false", "f", "no", "n", "off", "0"], lower(local.keep_originals)) ? [1] : []
 
     content {
       sid       = "DeleteOriginals"

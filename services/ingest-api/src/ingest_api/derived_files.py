@@ -40,6 +40,8 @@ class DerivedFiles:
         """A text file, whole. ApiError 404 where it is gone, 503 where S3 does not answer."""
         size_bytes, pieces = await self.open(object_key)
         if size_bytes > _MAX_TEXT_BYTES:
+            # One that never began would not come to its end.
+            await anext(pieces, None)
             await pieces.aclose()
             raise not_found("this file")
         try:

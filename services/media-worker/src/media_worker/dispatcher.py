@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery, bootsteps
 from kombu.exceptions import KombuError
 
-from kinstream.catalog import MAIN, StepState, Task, WorkRepository
+from kinstream.catalog import FINALIZE, MAIN, StepState, Task, WorkRepository
 from kinstream.catalog.keys import parse_original_key
 from kinstream.clock import now_ms
 from kinstream.errors import PermanentError, RetryableError
@@ -81,6 +81,8 @@ class Dispatcher:
 
     def step(self) -> None:
         """One poll of the queue, and the sweep if it is due."""
+        # While the catalog is away nothing is received: notifications have so many deliveries and no more.
+        self._catalog.check()
         if time.monotonic() >= self._sweep_at_seconds:
             self.sweep()
             self._sweep_at_seconds = time.monotonic() + self._settings.media_sweep_interval_seconds
@@ -100,6 +102,9 @@ class Dispatcher:
         for one in self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
             if one.state == StepState.PROCESSING and one.hold.attempt >= self._settings.media_max_receives:
                 self._catalog.fail(one.hold, exhausted_reason(one.hold.attempt, _LOST), exhausted=True)
+                # For the last step, if this was an extra: nobody else may come to try it.
+                last = Task(one.hold.app, one.hold.media_id, FINALIZE, QUEUE_MEDIA)
+                self._send_task(uuid4(), last)
                 log.warning("abandoned step given up", extra={"media_id": one.hold.media_id})
             else:
                 self._send_task(uuid4(), one.task)

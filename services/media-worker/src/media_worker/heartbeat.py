@@ -11,7 +11,6 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream.catalog import Hold, WorkRepository
-from kinstream.errors import RetryableError
 from media_worker.protection import TaskProtection
 from media_worker.workspace import Delivery, note_alive
 
@@ -69,5 +68,5 @@ class Heartbeat:
             note_alive(folder)
             try:
                 self._catalog.extend(claim, self._hold_seconds)
-            except RetryableError as error:
-                log.warning("lease not renewed", extra={"error": str(error)})
+            except Exception as error:  # noqa: BLE001 -- a beat that fails must not be the last one
+                log.warning("lease not renewed", extra={"error": str(error) or type(error).__name__})

@@ -22,7 +22,7 @@ from media_worker.orders import part_order, parts, planned
 from media_worker.rendition import Rendition as Renditions
 from media_worker.sandbox import Sandbox
 from media_worker.settings import MediaWorkerSettings
-from media_worker.storage import Storage, made_of
+from media_worker.storage import OriginalGoneError, Storage, made_of
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ class MediaJob:
         steps = planned(self._renditions, facts, self._settings.options)
         bound_seconds = self._settings.media_small_cost_seconds
         if not is_small(steps, bound_seconds):
-            _held(self._catalog.plan(claim, source_of(facts), parts(facts, steps, bound_seconds)))
+            version = self._storage.original(claim).version
+            _held(self._catalog.plan(claim, source_of(facts), parts(facts, steps, bound_seconds, version)))
             return
         made, missing = self._make(facts, steps, source, folder, report)
         stored = self._store(claim, made, folder, report)
@@ -89,6 +90,8 @@ class MediaJob:
     def _part(self, claim: Claim, folder: Path, report: "_Progress") -> None:
         order = part_order(claim.order)
         source = self._fetch_original(claim, folder)
+        if self._storage.original(claim).version != order.version:
+            raise PermanentError("another file was uploaded while this one was worked on")
         report.at(_FETCHED_PERCENT)
         made, _ = self._make(order.facts, [order.step], source, folder, report)
         _held(self._catalog.complete(claim, self._store(claim, made, folder, report)))
@@ -104,12 +107,12 @@ class MediaJob:
         made = [made_of(rendition) for rendition in self._catalog.made_so_far(claim)]
         assembled = [one for rendition in self._renditions.values() for one in rendition.assemble(made)]
         stored = [self._storage.store_text(claim, one, content) for one, content in assembled]
-        _held(self._catalog.finish(claim, stored))
         if not self._settings.media_keep_originals:
             self._storage.delete_original(claim)
+        _held(self._catalog.finish(claim, stored))
 
     def _fetch_original(self, claim: Claim, folder: Path) -> Path:
-        size_bytes = self._storage.size_of_original(claim)
+        size_bytes = self._storage.original(claim).size_bytes
         policy.check_bytes(size_bytes, self._settings.media_max_bytes(claim.kind))
         source = folder / "original"
         self._storage.fetch_original(claim, source)
@@ -121,7 +124,10 @@ class MediaJob:
 
     def _variant_source(self, claim: Claim, folder: Path) -> Path:
         if claim.kind == "image" and self._settings.media_keep_originals:
-            return self._fetch_original(claim, folder)
+            try:
+                return self._fetch_original(claim, folder)
+            except OriginalGoneError:
+                log.info("a variant is made of a rendition", extra={"media_id": claim.media_id})
         by_name = {made.name: made for made in self._catalog.made_so_far(claim)}
         made = next((by_name[name] for name in _VARIANT_SOURCES if name in by_name), None)
         if made is None:
@@ -192,7 +198,12 @@ class _Progress:
         self._told_percent = percent
         self._told_at_seconds = self._clock()
         claim = self._claim
-        of_item = self._catalog.report_progress(claim, percent)
+        try:
+            of_item = self._catalog.report_progress(claim, percent)
+        except RetryableError as error:
+            # No reason to throw away what has been made: the end of the step checks the claim anyway.
+            log.warning("progress not told", extra={"error": str(error)})
+            return
         _held(of_item is not None)
         if claim.role != Role.VARIANT:
             body = {"media_id": claim.media_id, "progress": of_item}

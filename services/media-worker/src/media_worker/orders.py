@@ -14,10 +14,11 @@ from media_worker.rendition import Rendition
 
 @dataclass(frozen=True, slots=True)
 class PartOrder:
-    """A part: the step, and what was found out about the file."""
+    """A part: the step, what was found out about the file, and which file that was."""
 
     facts: Facts
     step: Step
+    version: str
 
 
 def planned(renditions: Mapping[str, Rendition], facts: Facts, options: Options) -> list[Step]:
@@ -26,13 +27,13 @@ def planned(renditions: Mapping[str, Rendition], facts: Facts, options: Options)
     return sorted(steps, key=lambda step: not step.essential)
 
 
-def parts(facts: Facts, steps: list[Step], bound_seconds: float) -> list[NewStep]:
+def parts(facts: Facts, steps: list[Step], bound_seconds: float, version: str) -> list[NewStep]:
     """A row a step."""
     return [
         NewStep(
             step.name,
             queue_of(step, bound_seconds),
-            to_plain(PartOrder(facts, step)),
+            to_plain(PartOrder(facts, step, version)),
             step.cost_seconds,
             step.essential,
         )

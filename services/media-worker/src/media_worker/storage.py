@@ -1,5 +1,6 @@
 """Originals and renditions in S3."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CACHING = "private, max-age=86400"
 
 
+class OriginalGoneError(PermanentError):
+    """Nobody has the upload any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An upload. `version` is another one once another file is uploaded in its place."""
+
+    size_bytes: int
+    version: str
+
+
 class Storage:
     """The two buckets. Storing again writes over what was there, under the same key."""
 
@@ -25,15 +38,15 @@ class Storage:
         self._uploads = names.of(BUCKET_UPLOADS)
         self._derived = names.of(BUCKET_DERIVED)
 
-    def size_of_original(self, item: Hold) -> int:
-        """In bytes; PermanentError where it is gone."""
+    def original(self, item: Hold) -> Original:
+        """The upload as it is now; OriginalGoneError where it is gone."""
         try:
             head = self._s3.head_object(Bucket=self._uploads, Key=original_key(item.app, item.media_id))
         except ClientError as error:
             if error.response["Error"]["Code"] in _MISSING:
-                raise PermanentError("the uploaded file is gone: upload it again") from error
+                raise OriginalGoneError("the uploaded file is gone: upload it again") from error
             raise
-        return int(head["ContentLength"])
+        return Original(int(head["ContentLength"]), head["ETag"])
 
     def fetch_original(self, item: Hold, target: Path) -> None:
         """The upload, as a file."""

@@ -13,9 +13,9 @@ from celery.exceptions import Reject, SoftTimeLimitExceeded
 from celery.signals import worker_process_init
 from kombu.exceptions import KombuError
 
-from kinstream.catalog import FINALIZE, MAIN, Claim, WorkRepository
-from kinstream.clock import now_ms
+from kinstream.catalog import FINALIZE, MAIN, Claim, Task, WorkRepository
 from kinstream.errors import PermanentError, RetryableError
+from kinstream.resources import QUEUE_MEDIA
 from media_worker.announcing import Announcer
 from media_worker.celery_app import POLL_SECONDS, TASK_NAME
 from media_worker.domain.disposition import Failed, after_failure
@@ -28,7 +28,7 @@ from media_worker.workspace import Delivery, job_folder, sweep
 log = logging.getLogger(__name__)
 
 _AWAY = (BotoCoreError, ClientError, OSError, KombuError, RetryableError)
-_AWAY_SECONDS = 5
+_FIRST_AWAY_SECONDS, _LONGEST_AWAY_SECONDS = 30, 300
 
 
 class MediaProcess:
@@ -60,24 +60,24 @@ class MediaProcess:
                 claim = self._catalog.claim(app, media_id, step, delivery.message_id, self._hold_seconds)
                 if claim is not None and not self._work(claim, delivery, folder):
                     return False
-                if claim is None and (held_ms := self._catalog.lease_of(app, media_id, step)):
-                    # Another message of the same step is being worked on: look again when its lease is over.
-                    wait_seconds = int((held_ms - now_ms()) / 1000) + 1
-                    self._heartbeat.give_back(delivery, max(1, min(self._hold_seconds, wait_seconds)))
-                    return False
+                # No claim: it is done, or another message of it is being worked on, or the sweep's to find.
+                if step == MAIN or (claim is not None and claim.is_reopened):
+                    self._send_parts(app, media_id)
                 return self._go_on(app, media_id, delivery, folder)
             except _AWAY as error:
                 log.warning("to be looked at again", extra={"error": type(error).__name__})
-                self._heartbeat.give_back(delivery, _AWAY_SECONDS)
+                self._heartbeat.give_back(delivery, _away_seconds(delivery.receive_count))
                 return False
 
+    def _send_parts(self, app: str, media_id: str) -> None:
+        for task in self._catalog.waiting_parts(app, media_id):
+            self._send_task(uuid4(), task)
+
     def _go_on(self, app: str, media_id: str, delivery: Delivery, folder: Path) -> bool:
-        """What comes after a step that is over: the parts it planned, the last step, the announcement.
+        """What comes after a step that is over: the last step, and the announcement.
 
         Comes again with the message of the step, as long as that is not done with.
         """
-        for task in self._catalog.waiting_parts(app, media_id):
-            self._send_task(uuid4(), task)
         claim = self._catalog.claim(app, media_id, FINALIZE, delivery.message_id, self._hold_seconds)
         if claim is not None and not self._work(claim, delivery, folder):
             return False
@@ -121,6 +121,8 @@ class MediaProcess:
             log.warning("failed", extra=extra | {"reason": next_step.reason}, exc_info=error)
             self._catalog.fail(claim, next_step.reason, exhausted=next_step.exhausted)
             if next_step.exhausted:  # one delivery more, which the queue turns into a dead letter
+                # For the last step, if this was an extra: nobody else may come to try it.
+                self._send_task(uuid4(), Task(claim.app, claim.media_id, FINALIZE, QUEUE_MEDIA))
                 self._announce(claim.app, claim.media_id)
                 self._heartbeat.give_back(delivery, 0)
             return not next_step.exhausted
@@ -128,6 +130,11 @@ class MediaProcess:
         self._catalog.release(claim)
         self._heartbeat.give_back(delivery, next_step.after_seconds)
         return False
+
+
+def _away_seconds(receive_count: int) -> int:
+    """Longer each time: the deliveries that a message has must outlast a database that fails over."""
+    return int(min(_LONGEST_AWAY_SECONDS, _FIRST_AWAY_SECONDS * 2 ** min(receive_count - 1, 8)))
 
 
 def clean_up(settings: MediaWorkerSettings, sqs: Any) -> None:

@@ -133,6 +133,8 @@ class Claim(Hold):
     kind: str
     customer_id: str
     order: dict[str, Any]
+    is_reopened: bool = False
+    """Whether the item had failed, for trying too often, and goes on with this claim."""
 
 
 @dataclass(frozen=True, slots=True)

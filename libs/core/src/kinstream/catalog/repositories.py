@@ -9,6 +9,8 @@ from kinstream.catalog.models import MediaItem, MediaRendition, MediaStep
 from kinstream.catalog.records import Item, NewItem, Role, State, StepState, VariantState
 from kinstream.resources import QUEUE_MEDIA
 
+_UNBEGUN_MS = 60_000
+
 
 class MediaRepository(Repository):
     """Media items. RetryableError wherever the database cannot be reached now."""
@@ -60,7 +62,8 @@ class MediaRepository(Repository):
         """Whether this call ordered it, so that its message is still to be sent; False where it was ordered
         before or the item is not ready.
 
-        One that failed for having been tried too often is ordered anew.
+        One that failed for having been tried too often is ordered anew, and one that nobody has begun for a
+        minute is told to whoever asks next: its message may be lost.
         """
         with self._locked(app, media_id) as item:
             if item is None or item.state != State.READY:
@@ -69,7 +72,7 @@ class MediaRepository(Repository):
             if known is None:
                 known = new_step(item, step, Role.VARIANT, QUEUE_MEDIA, self._now_ms())
                 item.steps.append(known)
-            elif known.state != StepState.FAILED or not known.exhausted:
+            elif not _is_to_be_sent(known, self._now_ms()):
                 return False
             known.order, known.essential, known.state = arguments, False, StepState.WAITING
             known.updated_at_ms = self._now_ms()
@@ -83,3 +86,9 @@ class MediaRepository(Repository):
                 return None
             made = session.get(MediaRendition, (app, media_id, step))
             return VariantState(StepState(row.state), row.reason, rendition_of(made) if made else None)
+
+
+def _is_to_be_sent(row: MediaStep, now: int) -> bool:
+    if row.state == StepState.WAITING:
+        return row.updated_at_ms < now - _UNBEGUN_MS
+    return row.state == StepState.FAILED and row.exhausted

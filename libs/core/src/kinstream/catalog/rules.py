@@ -45,11 +45,18 @@ def task_of(row: MediaStep) -> Task:
     return Task(row.app, row.media_id, row.name, row.queue)
 
 
-def add_missing(item: MediaItem, missing: Sequence[Missing]) -> None:
-    """Note extras that the item has to do without."""
-    if missing:
-        known = dict(item.missing or ())
-        item.missing = [list(one) for one in (known | {one.name: one.reason for one in missing}).items()]
+def set_missing(item: MediaItem, step: str, missing: Sequence[Missing]) -> None:
+    """Note extras that the item has to do without, in place of what an earlier try of the step said."""
+    known = {name: reason for name, reason in item.missing or () if name != step}
+    told = known | {one.name: one.reason for one in missing}
+    item.missing = [list(one) for one in told.items()] or None
+
+
+def lay_down(item: MediaItem) -> None:
+    """The item has failed: nobody holds a step of it any more, and what was not made waits."""
+    for row in item.steps:
+        if row.role != Role.VARIANT and row.state == StepState.PROCESSING:
+            row.state, row.lease_until_ms, row.progress = StepState.WAITING, None, 0
 
 
 def put(item: MediaItem, row: MediaStep, renditions: Sequence[Rendition]) -> None:

@@ -25,7 +25,7 @@ from kinstream.catalog.records import (
     StepState,
     Task,
 )
-from kinstream.catalog.rules import FINISHED, OPEN, add_missing, claimable, put, step_of, task_of
+from kinstream.catalog.rules import FINISHED, OPEN, claimable, lay_down, put, set_missing, step_of, task_of
 from kinstream.resources import QUEUE_MEDIA
 
 MAIN = "main"
@@ -70,6 +70,7 @@ class WorkRepository(Repository):
             row = step_of(item, step) if item else None
             if item is None or row is None or not claimable(item, row, delivery_id, now):
                 return None
+            is_reopened = row.role != Role.VARIANT and item.state == State.FAILED
             if row.role != Role.VARIANT:
                 item.state, item.reason, item.exhausted = State.PROCESSING, None, False
                 item.finished_at_ms, item.announced_at_ms = None, 0
@@ -77,14 +78,16 @@ class WorkRepository(Repository):
             row.attempt, row.delivery_id = row.attempt + 1, delivery_id
             row.lease_until_ms, row.updated_at_ms = now + round(lease_seconds * 1000), now
             return Claim(
-                app, media_id, step, row.attempt, Role(row.role), item.kind, item.customer_id, row.order
+                app=app,
+                media_id=media_id,
+                step=step,
+                attempt=row.attempt,
+                role=Role(row.role),
+                kind=item.kind,
+                customer_id=item.customer_id,
+                order=row.order,
+                is_reopened=is_reopened,
             )
-
-    def lease_of(self, app: str, media_id: str, step: str) -> int | None:
-        """Until when (milliseconds since 1970) somebody holds the step; None where nobody does."""
-        with self._session() as session:
-            row = session.get(MediaStep, (app, media_id, step))
-            return row.lease_until_ms if row and row.state == StepState.PROCESSING else None
 
     def extend(self, claim: Hold, lease_seconds: float) -> bool:
         """Hold on to the step; False where the claim is lost."""
@@ -141,7 +144,7 @@ class WorkRepository(Repository):
         def complete(item: MediaItem, row: MediaStep) -> None:
             put(item, row, renditions)
             item.facts = facts or item.facts
-            add_missing(item, missing)
+            set_missing(item, row.name, missing)
             self._done(item, row)
 
         return self._change(claim, complete)
@@ -156,10 +159,11 @@ class WorkRepository(Repository):
             row.state, row.lease_until_ms = StepState.FAILED, None
             row.reason, row.exhausted = reason[:MAX_REASON_CHARACTERS], exhausted
             if row.role == Role.PART and not row.essential:
-                add_missing(item, [Missing(row.name, reason[:MAX_REASON_CHARACTERS])])
+                set_missing(item, row.name, [Missing(row.name, reason[:MAX_REASON_CHARACTERS])])
             elif row.role != Role.VARIANT:
                 self._end(item, State.FAILED)
                 item.reason, item.exhausted = row.reason, exhausted
+                lay_down(item)
 
         return self._change(claim, fail)
 
@@ -187,16 +191,14 @@ class WorkRepository(Repository):
             return tuple(rendition_of(row) for row in session.scalars(query))
 
     def waiting_parts(self, app: str, media_id: str) -> list[Task]:
-        """Parts that nobody has begun: their messages may have been sent or not."""
-        query = sa.select(MediaStep).where(
-            MediaStep.app == app,
-            MediaStep.media_id == media_id,
-            MediaStep.role == Role.PART,
-            MediaStep.state == StepState.WAITING,
-            MediaStep.attempt == 0,
-        )
+        """Parts of an item under way that nobody has begun: their messages may have been sent or not."""
         with self._session() as session:
-            return [task_of(row) for row in session.scalars(query)]
+            item = session.get(MediaItem, (app, media_id))
+            if item is None or item.state != State.PROCESSING:
+                return []
+            return [
+                task_of(row) for row in item.steps if row.role == Role.PART and row.state == StepState.WAITING
+            ]
 
     def take_abandoned(self, silent_seconds: float, waiting_seconds: float) -> list[Abandoned]:
         """Steps whose lease ended so long ago, or that wait so long, and that nobody has touched since.
@@ -205,19 +207,19 @@ class WorkRepository(Repository):
         """
         now = self._now_ms()
         processing = MediaStep.state == StepState.PROCESSING
+        is_wanted = sa.exists().where(
+            MediaItem.app == MediaStep.app,
+            MediaItem.media_id == MediaStep.media_id,
+            sa.or_(MediaItem.state.in_(OPEN), MediaStep.role == Role.VARIANT),
+        )
         waits = sa.and_(
             MediaStep.state == StepState.WAITING,
             MediaStep.updated_at_ms < now - round(waiting_seconds * 1000),
-            sa.exists().where(
-                MediaItem.app == MediaStep.app,
-                MediaItem.media_id == MediaStep.media_id,
-                sa.or_(MediaItem.state.in_(OPEN), MediaStep.role == Role.VARIANT),
-            ),
         )
         silent = sa.and_(processing, MediaStep.lease_until_ms < now - round(silent_seconds * 1000))
         statement = (
             sa.update(MediaStep)
-            .where(sa.or_(silent, waits))
+            .where(sa.or_(silent, waits), is_wanted)
             .values(updated_at_ms=now, lease_until_ms=sa.case((processing, now)))
             .returning(MediaStep)
             .execution_options(synchronize_session=False)

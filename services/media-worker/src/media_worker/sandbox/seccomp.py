@@ -106,12 +106,28 @@ _REFUSED: tuple[tuple[str, int, int | None], ...] = (
     ("mkdirat", 258, 34),
     ("mknod", 133, None),
     ("mknodat", 259, 33),
+    # Of files that are not its own, which Landlock does not keep from all of this.
+    ("truncate", 76, 45),
+    ("chmod", 90, None),
+    ("fchmodat", 268, 53),
+    ("fchmodat2", 452, 452),
+    ("chown", 92, None),
+    ("lchown", 94, None),
+    ("fchownat", 260, 54),
+    ("utimensat", 280, 88),
+    ("setxattr", 188, 5),
+    ("lsetxattr", 189, 6),
+    ("removexattr", 197, 14),
+    ("lremovexattr", 198, 15),
 )
 _CLONE3 = (435, 435)
 _CLONE = (56, 220)
 _TGKILL = (234, 131)
 _PRLIMIT64 = (302, 261)
 _MMAP = (9, 222)
+_FCNTL, _OWNER_OF_SIGNALS = (72, 25), (8, 10, 15)
+_IOCTL, _SIGNALS_OF_FILES = (16, 29), (0x8901, 0x8902, 0x5452)
+"""By which the kernel is made to send signals for somebody who may send none."""
 
 
 class _Program(ctypes.Structure):
@@ -151,6 +167,8 @@ def _filter(column: int, architecture: int, own_pid: int) -> bytes:
         *_only_with(_PRLIMIT64[column], argument=0, mask=0xFFFFFFFF, value=0),
         # Memory that no limit counts.
         *_never_with(_MMAP[column], argument=3, mask=_SHARED_ANONYMOUS, value=_SHARED_ANONYMOUS),
+        *_by_argument(_FCNTL[column], 1, _none_of(_OWNER_OF_SIGNALS)),
+        *_by_argument(_IOCTL[column], 1, _none_of(_SIGNALS_OF_FILES)),
     ]
     for _, *numbers in _REFUSED:
         number = numbers[column]
@@ -182,6 +200,10 @@ def _never_with(number: int, *, argument: int, mask: int, value: int) -> list[by
 def _by_argument(number: int, argument: int, decide: list[bytes]) -> list[bytes]:
     load = _step(_LOAD, _ARGUMENTS_AT + 8 * argument)
     return [_step(_EQUAL, number, 0, 1 + len(decide)), load, *decide]
+
+
+def _none_of(values: tuple[int, ...]) -> list[bytes]:
+    return [*(step for value in values for step in _if(_EQUAL, value, _REFUSE)), _step(_RETURN, _ALLOW)]
 
 
 def _same(mask: int, value: int, verdict: int, otherwise: int) -> list[bytes]:
