@@ -58,7 +58,7 @@ async def test_next_run_is_judged_against_the_recipe_that_is_served(stand: Bench
 
 async def test_experiment_goes_on_when_a_run_is_published(stand: Bench):
     old = Versions().published("20200101T000000000Z-0", 1, 1)
-    await _change(stand, old.split("holdout", [Arm(TRENDING, 0.1)]))
+    await _change(stand, old.split("holdout", [Arm(TRENDING, 0.1)], 2))
     run, publisher = await _begun(stand)
     await publisher.publish(run, stand.clock.now_ms)
     experiment = (await _versions(stand)).experiment

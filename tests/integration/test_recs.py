@@ -166,6 +166,13 @@ def test_experiment_is_begun_and_ended_and_what_makes_none_is_refused(desk: Desk
     assert desk.versions().experiment is None
 
 
+def test_rollback_of_what_an_arm_serves_ends_the_experiment_and_says_so(desk: Desk):
+    desk.publish(OLD, NEW)
+    desk("split", "newer", f"{NEW}=50%")
+    assert "experiment newer has ended" in desk("rollback")
+    assert desk.versions().experiment is None
+
+
 def _exposed(desk: Desk, customer: str, variant: str) -> dict[str, Any]:
     data = {"experiment": "holdout", "variant": variant, "run_id": None, "content_ids": ["s-1", "s-2"]}
     time_ms = desk.now_ms - 50 * HOUR_MS
@@ -175,7 +182,7 @@ def _exposed(desk: Desk, customer: str, variant: str) -> dict[str, Any]:
 
 def _turned_to(desk: Desk, customer: str, content: str, hours_later: float) -> dict[str, Any]:
     time_ms = desk.now_ms - 50 * HOUR_MS + int(hours_later * HOUR_MS)
-    return archived(f"v-{customer}-{content}", customer, content, time_ms, kind=CONTENT_VIEWED)
+    return archived(f"v-{customer}-{content}-{hours_later}", customer, content, time_ms, kind=CONTENT_VIEWED)
 
 
 def test_arms_are_compared_by_who_turned_to_what_it_was_shown(desk: Desk):
@@ -187,8 +194,8 @@ def test_arms_are_compared_by_who_turned_to_what_it_was_shown(desk: Desk):
         if number < (60 if variant == NEW else 20):
             rows += [_turned_to(desk, customer, "s-1", 2), _turned_to(desk, customer, "s-2", 3)]
         else:
-            # Too late, too early, and something that it was not shown.
-            acts = (("s-1", 30), ("s-2", -1), ("s-9", 1))
+            # Too late, used before and again, and something that it was not shown.
+            acts = (("s-1", 30), ("s-2", -1), ("s-2", 1), ("s-9", 1))
             rows += [_turned_to(desk, customer, content, hours) for content, hours in acts]
     for key, body in files(rows, APP).items():
         desk.store(BUCKET_ARCHIVE, key, body)

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kinstream.clock import now_ms
 from kinstream.versions import serving
 from kinstream_devkit.experiments import Comparison, difference
 from kinstream_devkit.recommendations import Recommendations, Standing
@@ -52,7 +53,7 @@ def manifest_lines(manifest: Mapping[str, Any]) -> list[str]:
 
 def list_lines(desk: Recommendations, customer: str, run_id: str | None) -> list[str]:
     """A customer's list of a run, or the one that it is served."""
-    served = serving(desk.versions(), customer)
+    served = serving(desk.versions(), customer, now_ms())
     runs: Sequence[str] = [run_id] if run_id else []
     if served.version and not runs:
         runs = [served.version.run_id, *served.stand_ins]
