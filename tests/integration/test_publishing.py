@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from kinstream import keys
@@ -94,3 +95,16 @@ async def test_report_lies_beside_the_manifest_whatever_the_gate_said(stand: Ben
         text = (await body.read()).decode()
     assert "because of the figures" in text
     assert answer["ContentType"].startswith("text/html")
+
+
+async def test_version_is_served_though_its_report_cannot_be_made(stand: Bench, caplog):
+    run, publisher = await _begun(stand)
+    bucket, key = stand.names.of("training"), f"{run.folder}manifest.json"
+    answer = await stand.clients["s3"].get_object(Bucket=bucket, Key=key)
+    async with answer["Body"] as body:
+        manifest = msgspec.json.decode(await body.read())
+    strange = msgspec.json.encode(manifest | {"metrics": "none"})
+    await stand.clients["s3"].put_object(Bucket=bucket, Key=key, Body=strange)
+    assert (await publisher.publish(run, stand.clock.now_ms)).published
+    assert await stand.pointer() == run.run_id
+    assert "report not written" in caplog.text
