@@ -22,6 +22,8 @@ from kinstream_devkit.apps import Apps
 from kinstream_devkit.cli.recs import recs
 from kinstream_devkit.embedded.datadir import DataDir, StackState
 from kinstream_devkit.provision import provision
+from kinstream_devkit.recommendations_text import told as told_of
+from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import Run, State
 from tests.support.archive_files import archived, files
 
@@ -88,12 +90,26 @@ def test_status_tells_what_is_served_and_how_runs_went(desk: Desk):
     assert "what is trending" in desk("status")
     desk.publish(OLD, NEW)
     desk.run(OLD, published=True, reason="NDCG@10 0.2")
-    desk.run(NEW, State.FAILED, reason="Spark fell over")
+    failed = {"cause": Cause.JOB, "log_uri": "s3://kinstream-training/runs/log"}
+    desk.run(NEW, State.FAILED, reason="Spark fell over", **failed)
     told = desk("status")
-    assert f"served      {NEW}" in told
+    assert f"served      {NEW}, its lists are kept until " in told
+    assert f"log of {NEW}: s3://kinstream-training/runs/log" in told
+    assert f"log of {OLD}" not in told
     assert f"before it   {OLD}" in told
     assert "Spark fell over" in told
     assert "42 s" in told
+
+
+def test_reason_with_brackets_is_told_as_it_is(desk: Desk):
+    reason = "no column [/customer_id] in [bold]x"
+    desk.run(NEW, State.FAILED, reason=reason, cause=Cause.REFUSED, log_uri="s3://logs/x")
+    told = desk("status")
+    assert reason in told
+    assert "refused" in told
+    assert f"failed (refused) after 42 s: {reason}\nlog of {NEW}: s3://logs/x" in told_of(
+        desk.get(keys.training_run(APP, NEW))
+    )
 
 
 def test_rollback_serves_the_version_before_and_says_when_there_is_none(desk: Desk):
