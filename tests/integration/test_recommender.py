@@ -143,6 +143,17 @@ async def test_app_rests_for_the_minimum_interval_between_runs(stand: Bench):
     assert len(launcher.launched) == 2
 
 
+async def test_apps_have_their_runs_in_the_order_in_which_they_came(stand: Bench):
+    await stand.put("registry", keys.app("another"), created_at_ms=1)
+    await stand.store().request(APP, stand.clock.now_ms - 2)
+    await stand.store().request("another", stand.clock.now_ms - 1)
+    scheduler = stand.scheduler(launcher := _launcher(stand))
+    await _serve(scheduler)
+    assert launcher.launched == [(await _last(stand)).run_id]
+    await _serve(scheduler)
+    assert launcher.launched[1:] == [run.run_id for run in await stand.store().recent("another")]
+
+
 async def test_archive_that_holds_too_little_keeps_customers_waiting(settings: CoreSettings):
     async with bench(settings) as stand:
         await stand.make_due("fam-1", "fam-2")
