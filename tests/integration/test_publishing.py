@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from kinstream import keys
@@ -58,7 +59,7 @@ async def test_next_run_is_judged_against_the_recipe_that_is_served(stand: Bench
 
 async def test_experiment_goes_on_when_a_run_is_published(stand: Bench):
     old = Versions().published("20200101T000000000Z-0", 1, 1)
-    await _change(stand, old.split("holdout", [Arm(TRENDING, 0.1)]))
+    await _change(stand, old.split("holdout", [Arm(TRENDING, 0.1)], 2))
     run, publisher = await _begun(stand)
     await publisher.publish(run, stand.clock.now_ms)
     experiment = (await _versions(stand)).experiment
@@ -94,3 +95,16 @@ async def test_report_lies_beside_the_manifest_whatever_the_gate_said(stand: Ben
         text = (await body.read()).decode()
     assert "because of the figures" in text
     assert answer["ContentType"].startswith("text/html")
+
+
+async def test_version_is_served_though_its_report_cannot_be_made(stand: Bench, caplog):
+    run, publisher = await _begun(stand)
+    bucket, key = stand.names.of("training"), f"{run.folder}manifest.json"
+    answer = await stand.clients["s3"].get_object(Bucket=bucket, Key=key)
+    async with answer["Body"] as body:
+        manifest = msgspec.json.decode(await body.read())
+    strange = msgspec.json.encode(manifest | {"metrics": "none"})
+    await stand.clients["s3"].put_object(Bucket=bucket, Key=key, Body=strange)
+    assert (await publisher.publish(run, stand.clock.now_ms)).published
+    assert await stand.pointer() == run.run_id
+    assert "report not written" in caplog.text

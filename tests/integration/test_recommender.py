@@ -143,6 +143,17 @@ async def test_app_rests_for_the_minimum_interval_between_runs(stand: Bench):
     assert len(launcher.launched) == 2
 
 
+async def test_apps_have_their_runs_in_the_order_in_which_they_came(stand: Bench):
+    await stand.put("registry", keys.app("another"), created_at_ms=1)
+    await stand.store().request(APP, stand.clock.now_ms - 2)
+    await stand.store().request("another", stand.clock.now_ms - 1)
+    scheduler = stand.scheduler(launcher := _launcher(stand))
+    await _serve(scheduler)
+    assert launcher.launched == [(await _last(stand)).run_id]
+    await _serve(scheduler)
+    assert launcher.launched[1:] == [run.run_id for run in await stand.store().recent("another")]
+
+
 async def test_archive_that_holds_too_little_keeps_customers_waiting(settings: CoreSettings):
     async with bench(settings) as stand:
         await stand.make_due("fam-1", "fam-2")
@@ -319,6 +330,32 @@ async def test_run_that_takes_too_long_is_ended_and_has_failed(stand: Bench):
     await _serve(stand.scheduler(launcher, training_max_run_seconds=20))
     assert launcher.launched[0] in launcher.terminated
     assert "longer than 20 s" in (await _last(stand)).reason
+
+
+async def _without_training_bucket(stand: Bench, _: Run) -> None:
+    bucket, s3 = stand.names.of("training"), stand.clients["s3"]
+    for entry in (await s3.list_objects_v2(Bucket=bucket))["Contents"]:
+        await s3.delete_object(Bucket=bucket, Key=entry["Key"])
+    await s3.delete_bucket(Bucket=bucket)
+
+
+async def _with_nonsense_of_who_was_due(stand: Bench, run: Run) -> None:
+    await stand.clients["s3"].put_object(
+        Bucket=stand.names.of("training"), Key=f"{run.folder}due.json", Body=b"[[1]]"
+    )
+
+
+@pytest.mark.parametrize("broken", [_without_training_bucket, _with_nonsense_of_who_was_due])
+async def test_run_that_cannot_be_published_fails_in_the_end_and_gives_its_lock_back(stand: Bench, broken):
+    heard = await stand.operations_queue()
+    run = await _left_behind(stand, State.PUBLISHING)
+    await broken(stand, run)
+    stand.clock.move(stand.settings.training_max_run_seconds + 3601)
+    await _serve(stand.scheduler(ScriptedLauncher()))
+    after = await stand.store().run(APP, run.run_id)
+    assert (after.state, after.cause) == (State.FAILED, Cause.DEADLINE)
+    assert [alert["run_id"] for alert in await stand.heard(heard)] == [run.run_id]
+    assert await stand.store().lock(APP) is None
 
 
 async def test_trigger_that_stops_leaves_its_run_to_the_next_at_once(stand: Bench):

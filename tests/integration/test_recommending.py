@@ -23,7 +23,7 @@ from kinstream.errors import RetryableError
 from kinstream.events import format_time_ms
 from kinstream.resources import TABLE_COUNTERS, TABLE_LEDGER, TABLE_RECOMMENDATIONS
 from kinstream.settings import CoreSettings
-from kinstream.versions import TRENDING, Arm, Versions, row_of
+from kinstream.versions import SERVED, TRENDING, Arm, Versions, row_of
 from kinstream.views import trending
 from kinstream_devkit.provision import provision
 from tests.support.engine import APP, engine, event
@@ -129,7 +129,8 @@ async def test_priorities_of_a_session_need_no_training(world: World):
 
 async def test_customer_whom_the_newest_version_lacks_has_the_list_of_the_last_good_one(world: World):
     await world.list_of("r1", "a")
-    await world.list_of("r2", "never published: the run failed half-way")
+    for failed in ("r2", "r2a", "r2b", "r2c", "r2d"):
+        await world.list_of(failed, "never published: the run failed half-way")
     await world.point(_versions("r1", "r3"))
     assert await world.served() == ("r1", ["a"])
     await world.list_of("r3", "b")
@@ -208,7 +209,7 @@ async def test_customer_who_has_seen_all_of_a_list_is_served_what_is_trending(wo
 async def test_experiment_serves_its_arm_and_tells_of_it_once_an_hour(world: World):
     await world.trend("hot")
     await world.list_of("r1", "a")
-    await world.point(_versions("r1").split("holdout", [Arm(TRENDING, 1)]))
+    await world.point(_versions("r1").split("holdout", [Arm(TRENDING, 1)], NOW_MS))
     recommender = world.recommender()
     for _ in range(3):
         answer = await recommender.recommend(APP, "fam-1", 20, world.now_ms)
@@ -230,9 +231,9 @@ async def test_experiment_serves_its_arm_and_tells_of_it_once_an_hour(world: Wor
 
 async def test_answer_does_not_depend_on_whether_its_exposure_is_told(world: World, caplog):
     await world.list_of("r1", "a")
-    await world.point(_versions("r1").split("try", [Arm(TRENDING, 0.0001)]))
+    await world.point(_versions("r1").split("try", [Arm(TRENDING, 0.0001)], NOW_MS))
     world.sns_is_away = True
     answer = await world.recommender().recommend(APP, "fam-1", 20, world.now_ms)
     await world.exposures.close()
-    assert (answer.run_id, answer.variant) == ("r1", "r1")
+    assert (answer.run_id, answer.variant) == ("r1", SERVED)
     assert "exposure not told" in caplog.text

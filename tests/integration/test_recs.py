@@ -22,6 +22,8 @@ from kinstream_devkit.apps import Apps
 from kinstream_devkit.cli.recs import recs
 from kinstream_devkit.embedded.datadir import DataDir, StackState
 from kinstream_devkit.provision import provision
+from kinstream_devkit.recommendations_text import told as told_of
+from recommender_trigger.domain.failures import Cause
 from recommender_trigger.domain.runs import Run, State
 from tests.support.archive_files import archived, files
 
@@ -88,12 +90,26 @@ def test_status_tells_what_is_served_and_how_runs_went(desk: Desk):
     assert "what is trending" in desk("status")
     desk.publish(OLD, NEW)
     desk.run(OLD, published=True, reason="NDCG@10 0.2")
-    desk.run(NEW, State.FAILED, reason="Spark fell over")
+    failed = {"cause": Cause.JOB, "log_uri": "s3://kinstream-training/runs/log"}
+    desk.run(NEW, State.FAILED, reason="Spark fell over", **failed)
     told = desk("status")
-    assert f"served      {NEW}" in told
+    assert f"served      {NEW}, its lists are kept until " in told
+    assert f"log of {NEW}: s3://kinstream-training/runs/log" in told
+    assert f"log of {OLD}" not in told
     assert f"before it   {OLD}" in told
     assert "Spark fell over" in told
     assert "42 s" in told
+
+
+def test_reason_with_brackets_is_told_as_it_is(desk: Desk):
+    reason = "no column [/customer_id] in [bold]x"
+    desk.run(NEW, State.FAILED, reason=reason, cause=Cause.REFUSED, log_uri="s3://logs/x")
+    told = desk("status")
+    assert reason in told
+    assert "refused" in told
+    assert f"failed (refused) after 42 s: {reason}\nlog of {NEW}: s3://logs/x" in told_of(
+        desk.get(keys.training_run(APP, NEW))
+    )
 
 
 def test_rollback_serves_the_version_before_and_says_when_there_is_none(desk: Desk):
@@ -166,6 +182,13 @@ def test_experiment_is_begun_and_ended_and_what_makes_none_is_refused(desk: Desk
     assert desk.versions().experiment is None
 
 
+def test_rollback_of_what_an_arm_serves_ends_the_experiment_and_says_so(desk: Desk):
+    desk.publish(OLD, NEW)
+    desk("split", "newer", f"{NEW}=50%")
+    assert "experiment newer has ended" in desk("rollback")
+    assert desk.versions().experiment is None
+
+
 def _exposed(desk: Desk, customer: str, variant: str) -> dict[str, Any]:
     data = {"experiment": "holdout", "variant": variant, "run_id": None, "content_ids": ["s-1", "s-2"]}
     time_ms = desk.now_ms - 50 * HOUR_MS
@@ -175,7 +198,7 @@ def _exposed(desk: Desk, customer: str, variant: str) -> dict[str, Any]:
 
 def _turned_to(desk: Desk, customer: str, content: str, hours_later: float) -> dict[str, Any]:
     time_ms = desk.now_ms - 50 * HOUR_MS + int(hours_later * HOUR_MS)
-    return archived(f"v-{customer}-{content}", customer, content, time_ms, kind=CONTENT_VIEWED)
+    return archived(f"v-{customer}-{content}-{hours_later}", customer, content, time_ms, kind=CONTENT_VIEWED)
 
 
 def test_arms_are_compared_by_who_turned_to_what_it_was_shown(desk: Desk):
@@ -187,8 +210,8 @@ def test_arms_are_compared_by_who_turned_to_what_it_was_shown(desk: Desk):
         if number < (60 if variant == NEW else 20):
             rows += [_turned_to(desk, customer, "s-1", 2), _turned_to(desk, customer, "s-2", 3)]
         else:
-            # Too late, too early, and something that it was not shown.
-            acts = (("s-1", 30), ("s-2", -1), ("s-9", 1))
+            # Too late, used before and again, and something that it was not shown.
+            acts = (("s-1", 30), ("s-2", -1), ("s-2", 1), ("s-9", 1))
             rows += [_turned_to(desk, customer, content, hours) for content, hours in acts]
     for key, body in files(rows, APP).items():
         desk.store(BUCKET_ARCHIVE, key, body)

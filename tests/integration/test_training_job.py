@@ -76,6 +76,14 @@ def _opinions() -> list[dict]:
     ]
 
 
+def _hidden_names() -> list[dict]:
+    """Names that nobody has ever turned to, hidden one after the other by a script."""
+    return [
+        archived(f"nix-{n}", "fam-0002", f"never-{n}", END_MS - 90 * DAY_MS - n, kind="content.hidden")
+        for n in range(500)
+    ]
+
+
 def _bad_rows() -> list[dict]:
     ahead = [archived(f"ahead-{n}", "fam-0001", "story-0001", AS_OF_MS + 3 * DAY_MS) for n in range(3)]
     return [
@@ -108,6 +116,7 @@ def _damaged(archive: Path) -> None:
     for part in range(20):
         _write(folder, f"part-{part}", rows[part * 50 : part * 50 + 50])
     _write(folder, "opinions", _opinions())
+    _write(folder, "hidden", _hidden_names())
     _write(folder, "bad", _bad_rows())
     _break_files(folder, whole)
 
@@ -199,6 +208,11 @@ def test_nobody_is_recommended_what_it_has_touched_hidden_or_disliked(trained: T
     for row in rows:
         assert row["content_id"] not in trained.lists.get(row["customer_id"], [])
     assert all(len(set(items)) == len(items) for items in trained.lists.values())
+
+
+def test_contents_that_were_only_ever_hidden_do_not_make_the_model_larger(trained: Trained):
+    turned_to = {row["content_id"] for row in tastes(120, 320, groups=4, per_customer=30, end_ms=END_MS)}
+    assert trained.manifest["counts"]["contents"] == len(turned_to)
 
 
 def test_lists_follow_tastes_and_say_because_of_what(trained: Trained):

@@ -1,5 +1,7 @@
 """What is served, rolled back and tried on some: the pointer's rules."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,8 @@ from kinstream.dynamo import from_item, to_item
 from kinstream.errors import PermanentError
 from kinstream.versions import (
     LIST_TTL_MS,
+    MOST_KEPT,
+    SERVED,
     TRENDING,
     Arm,
     Experiment,
@@ -16,6 +20,8 @@ from kinstream.versions import (
     serving,
     versions_of,
 )
+
+NOW_MS = 9_000
 
 
 def _of(*runs: str) -> Versions:
@@ -26,7 +32,7 @@ def _of(*runs: str) -> Versions:
 
 
 def test_newest_run_is_served_and_older_ones_stand_in():
-    served = serving(_of("r1", "r2", "r3"), "fam")
+    served = serving(_of("r1", "r2", "r3"), "fam", NOW_MS)
     assert served.version is not None
     assert (served.version.run_id, served.version.as_of_ms, served.stand_ins) == ("r3", 2500, ("r2", "r1"))
 
@@ -34,7 +40,7 @@ def test_newest_run_is_served_and_older_ones_stand_in():
 def test_rollback_serves_the_version_before_and_the_bad_one_stands_in_for_nothing():
     versions = _of("r1", "r2", "r3").rolled_back(4000)
     assert versions.run_id == "r2"
-    assert serving(versions.published("r4", 5000, 5000), "fam").stand_ins == ("r2", "r1")
+    assert serving(versions.published("r4", 5000, 5000), "fam", NOW_MS).stand_ins == ("r2", "r1")
 
 
 def test_run_that_was_rolled_back_is_not_published_again():
@@ -56,8 +62,8 @@ def test_rollback_without_an_earlier_version_says_so_and_names_the_way_out():
     with pytest.raises(PermanentError, match="--to trending"):
         _of("r1").rolled_back(2000)
     versions = _of("r1").rolled_back(2000, TRENDING)
-    assert serving(versions, "fam").version is None
-    assert serving(versions.published("r2", 3000, 3000), "fam").stand_ins == ()
+    assert serving(versions, "fam", NOW_MS).version is None
+    assert serving(versions.published("r2", 3000, 3000), "fam", NOW_MS).stand_ins == ()
 
 
 def test_version_whose_lists_have_run_out_is_not_gone_back_to():
@@ -69,7 +75,7 @@ def test_unknown_version_is_refused_with_those_there_are():
     with pytest.raises(PermanentError, match="r2, r1"):
         _of("r1", "r2").rolled_back(3000, "r7")
     with pytest.raises(PermanentError, match="r2, r1"):
-        _of("r1", "r2").split("try", [Arm("r7", 0.5)])
+        _of("r1", "r2").split("try", [Arm("r7", 0.5)], NOW_MS)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ def test_unknown_version_is_refused_with_those_there_are():
 )
 def test_arms_that_make_no_experiment_are_refused(arms: list[Arm]):
     with pytest.raises(PermanentError):
-        _of("r1").split("try", arms)
+        _of("r1").split("try", arms, NOW_MS)
 
 
 def test_customers_are_split_by_their_shares_and_each_keeps_its_arm():
@@ -91,12 +97,52 @@ def test_customers_are_split_by_their_shares_and_each_keeps_its_arm():
 
 
 def test_arm_decides_what_a_customer_is_served():
-    everybody_else = _of("r1", "r2").split("try", [Arm("r1", 0.5)])
-    seen = {serving(everybody_else, f"fam-{number}").variant for number in range(50)}
-    assert seen == {"r1", "r2"}
-    control = _of("r1").split("try", [Arm(TRENDING, 1)])
-    assert (serving(control, "fam").version, serving(control, "fam").variant) == (None, TRENDING)
-    assert serving(control.split("", []), "fam").variant is None
+    everybody_else = _of("r1", "r2").split("try", [Arm("r1", 0.5)], NOW_MS)
+    seen = {serving(everybody_else, f"fam-{number}", NOW_MS).variant for number in range(50)}
+    assert seen == {"r1", SERVED}
+    control = _of("r1").split("try", [Arm(TRENDING, 1)], NOW_MS)
+    assert (serving(control, "fam", NOW_MS).version, serving(control, "fam", NOW_MS).variant) == (
+        None,
+        TRENDING,
+    )
+    assert serving(control.split("", [], NOW_MS), "fam", NOW_MS).variant is None
+
+
+def test_version_that_an_arm_serves_is_remembered_however_many_are_published():
+    versions = _of("r00", "r01").split("try", [Arm("r00", 1)], NOW_MS)
+    for number in range(2, MOST_KEPT + 5):
+        versions = versions.published(f"r{number:02}", 9000, 9000)
+    assert [one.run_id for one in versions.good][MOST_KEPT:] == ["r00"]
+    assert serving(versions, "fam", NOW_MS).variant == "r00"
+    ended = versions.split("", [], NOW_MS).published("r99", 9000, 9000)
+    assert len(ended.good) == MOST_KEPT
+
+
+def test_experiment_ends_with_the_rollback_of_what_an_arm_serves():
+    versions = _of("r1", "r2", "r3")
+    assert versions.split("try", [Arm("r3", 0.5)], NOW_MS).rolled_back(NOW_MS).experiment is None
+    assert versions.split("try", [Arm("r1", 0.5)], NOW_MS).rolled_back(NOW_MS).experiment is not None
+    assert versions.split("try", [Arm(TRENDING, 0.5)], NOW_MS).rolled_back(NOW_MS).experiment is not None
+
+
+def test_arm_whose_version_is_not_there_any_more_is_served_what_everybody_is_and_not_counted():
+    versions = _of("r1", "r2").split("try", [Arm("r1", 1)], NOW_MS)
+    gone_ms = 1000 + LIST_TTL_MS
+    served = serving(versions, "fam", gone_ms - 1)
+    assert served.version is not None
+    assert (served.version.run_id, served.variant) == ("r1", "r1")
+    lost = replace(versions, good=versions.good[:1])
+    for served in (serving(versions, "fam", gone_ms), serving(lost, "fam", NOW_MS)):
+        assert served.version is not None
+        assert (served.version.run_id, served.variant) == ("r2", None)
+    with pytest.raises(PermanentError, match="no version r1 whose lists are kept; there are r2,"):
+        versions.split("again", [Arm("r1", 1)], gone_ms)
+
+
+def test_rest_keeps_its_label_when_a_run_is_published_or_taken_back():
+    versions = _of("r1", "r2").split("try", [Arm("r1", 0.0001)], NOW_MS)
+    for changed in (versions, versions.published("r3", 9000, 9000), versions.rolled_back(NOW_MS)):
+        assert serving(changed, "fam", NOW_MS).variant == SERVED
 
 
 @given(
@@ -108,7 +154,7 @@ def test_row_holds_all_of_it(runs: list[int], steps: list[str]):
     for step in steps:
         try:
             if step == "split":
-                versions = versions.split("try", [Arm(TRENDING, 0.25)])
+                versions = versions.split("try", [Arm(TRENDING, 0.25)], NOW_MS)
             else:
                 versions = versions.rolled_back(9000, TRENDING if step == "trending" else None)
         except PermanentError:
@@ -117,5 +163,10 @@ def test_row_holds_all_of_it(runs: list[int], steps: list[str]):
 
 
 def test_row_of_before_versions_were_kept_is_read():
-    assert serving(versions_of({"run_id": "r1", "published_at_ms": 5}), "fam").version == ("r1", 5, 0, None)
+    assert serving(versions_of({"run_id": "r1", "published_at_ms": 5}), "fam", NOW_MS).version == (
+        "r1",
+        5,
+        0,
+        None,
+    )
     assert versions_of({}) == Versions()

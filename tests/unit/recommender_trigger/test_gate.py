@@ -97,3 +97,9 @@ def test_recipe_is_read_as_it_was_written_and_an_unknown_name_is_passed_over():
 
 def test_manifest_of_arguments_is_json():
     assert json.loads(json.dumps(vars(train.arguments(ARGUMENTS))))["as_of_ms"] == 1
+
+
+def test_coverage_is_of_what_so_many_lists_could_show():
+    assert judging.most_shown(320, 50) == 320
+    assert judging.most_shown(1_000_000, 50) == 500, "made-up names do not make a model look narrow"
+    assert judging.most_shown(0, 0) == 1

@@ -13,6 +13,8 @@ from kinstream.errors import PermanentError
 
 TRENDING = "trending"
 """Stands for a run where no model's lists are served."""
+SERVED = "served"
+"""The variant of those who are in no arm: what everybody is served, whichever run that is by now."""
 LIST_TTL_MS = 14 * 24 * 60 * 60 * 1000
 """How long a run's lists are kept."""
 MANIFEST, REPORT = "manifest.json", "report.html"
@@ -30,6 +32,11 @@ class Version(NamedTuple):
     """What happened before it is in the lists."""
     recipe: str | None = None
     """How it was learnt, in the job's own words, so that the next model can be judged against it."""
+
+    @property
+    def kept_until_ms(self) -> int:
+        """When its lists run out."""
+        return self.published_at_ms + LIST_TTL_MS
 
 
 class Arm(NamedTuple):
@@ -86,11 +93,16 @@ class Versions:
             raise PermanentError("a newer run is served already")
         version = Version(run_id, now_ms, as_of_ms, recipe)
         good = (version, *(one for one in self.good if one.run_id != run_id))
-        return replace(self, run_id=run_id, good=good[:MOST_KEPT], revision=self.revision + 1)
+        # What an arm serves is not forgotten while the experiment runs.
+        tried = tuple(one for one in good[MOST_KEPT:] if one.run_id in self._tried)
+        return replace(self, run_id=run_id, good=good[:MOST_KEPT] + tried, revision=self.revision + 1)
 
     def rolled_back(self, now_ms: int, to: str | None = None) -> "Versions":
-        """The version before is served, or the one that is named. PermanentError where there is none."""
-        kept = [one for one in self.good if now_ms - one.published_at_ms < LIST_TTL_MS]
+        """The version before is served, or the one that is named. PermanentError where there is none.
+
+        An experiment with an arm that is taken back has ended with it.
+        """
+        kept = [one for one in self.good if now_ms < one.kept_until_ms]
         if to != TRENDING and to not in (None, *(one.run_id for one in kept)):
             known = ", ".join(one.run_id for one in kept) or "none"
             raise PermanentError(f"there is no version {to} to go back to; there are {known}, and {TRENDING}")
@@ -109,15 +121,25 @@ class Versions:
             run_id=target,
             good=tuple(one for one in self.good if one.run_id not in gone),
             withdrawn=tuple(dict.fromkeys((*gone, *self.withdrawn)))[:MOST_KEPT],
+            experiment=None if self._tried.intersection(gone) else self.experiment,
             revision=self.revision + 1,
         )
 
-    def split(self, name: str, arms: Sequence[Arm]) -> "Versions":
+    @property
+    def _tried(self) -> frozenset[str]:
+        """What the experiment's arms serve."""
+        return frozenset(arm.serves for arm in self.experiment.arms) if self.experiment else frozenset()
+
+    def split(self, name: str, arms: Sequence[Arm], now_ms: int) -> "Versions":
         """Begin an experiment in place of any other; without arms, none. PermanentError where it is none."""
+        kept = [one.run_id for one in self.good if now_ms < one.kept_until_ms]
         for arm in arms:
-            if arm.serves != TRENDING and self.version(arm.serves) is None:
-                known = ", ".join(version.run_id for version in self.good) or "none"
-                raise PermanentError(f"there is no version {arm.serves}; there are {known}, and {TRENDING}")
+            if arm.serves not in (TRENDING, *kept):
+                known = ", ".join(kept) or "none"
+                raise PermanentError(
+                    f"there is no version {arm.serves} whose lists are kept; "
+                    f"there are {known}, and {TRENDING}"
+                )
             if not 0 < arm.share <= 1:
                 raise PermanentError(f"the share of {arm.serves} must lie between 0 and 1")
         if sum(arm.share for arm in arms) > 1:
@@ -142,21 +164,30 @@ class Serving:
     stand_ins: tuple[str, ...] = field(default=())
     """Earlier runs whose list is served where the version has none, best first."""
     variant: str | None = None
-    """What the experiment calls it: a run's id or TRENDING. None where there is no experiment."""
+    """What the experiment calls it: a run's id, TRENDING, or SERVED for those in no arm.
+
+    None where there is no experiment, or the customer's arm has nothing left to serve.
+    """
 
 
-def serving(versions: Versions, customer_id: str) -> Serving:
+def serving(versions: Versions, customer_id: str, now_ms: int) -> Serving:
     """What a customer is served under the pointer."""
     run_id, variant = versions.run_id, None
     if versions.experiment:
         arm = versions.experiment.arm_of(customer_id)
-        run_id = versions.run_id if arm is None else arm.serves
-        variant = run_id or TRENDING
+        if arm is None:
+            variant = SERVED
+        elif arm.serves == TRENDING or _is_kept(versions.version(arm.serves), now_ms):
+            run_id = variant = arm.serves
     version = versions.version(run_id)
     if version is None:
         return Serving(None, (), variant)
     older = tuple(one.run_id for one in versions.good if one.run_id < version.run_id)
     return Serving(version, older, variant)
+
+
+def _is_kept(version: Version | None, now_ms: int) -> bool:
+    return version is not None and now_ms < version.kept_until_ms
 
 
 def versions_of(row: Mapping[str, Any]) -> Versions:

@@ -1,8 +1,10 @@
 """Compares the arms of an experiment from the archive: who was shown which, and what they did then.
 
 A customer belongs to the arm of its first exposure. The outcome is whether the customer turned to one of the
-contents that it was shown within some hours, each customer once, so that one who is never away from the
-screen weighs no more than another. Differences are told with a 95 % interval (two proportions, Wald).
+contents that it was shown within some hours, for the first time, each customer once, so that one who is never
+away from the screen weighs no more than another. What a customer used before it was shown counts for no arm:
+what is trending shows it, a model's lists never do. Differences are told with a 95 % interval (two
+proportions, Wald).
 """
 
 from collections.abc import Sequence
@@ -39,8 +41,10 @@ arms AS (
 shown AS (
     SELECT customer_id, shown_ms, unnest(content_ids::VARCHAR[]) AS content_id
     FROM exposed WHERE experiment = ?),
+first_acts AS (
+    SELECT customer_id, content_id, min(occurred_at_ms) AS occurred_at_ms FROM acts GROUP BY ALL),
 taken AS (
-    SELECT DISTINCT customer_id FROM shown JOIN acts USING (customer_id, content_id)
+    SELECT DISTINCT customer_id FROM shown JOIN first_acts USING (customer_id, content_id)
     WHERE occurred_at_ms BETWEEN shown_ms AND shown_ms + ?),
 likes AS (
     SELECT customer_id, count(*) AS likes FROM acts JOIN arms USING (customer_id)
@@ -59,7 +63,7 @@ class Arm:
     variant: str
     customers: int
     takers: int
-    """Customers who turned to a content that they were shown."""
+    """Customers who turned to a content that they were shown and had not used before."""
     likes: int
     """Since their first exposure, of any content."""
     first_ms: int

@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from kinstream.clock import now_ms
 from kinstream.versions import serving
 from kinstream_devkit.experiments import Comparison, difference
 from kinstream_devkit.recommendations import Recommendations, Standing
@@ -16,7 +18,9 @@ from kinstream_devkit.recommendations import Recommendations, Standing
 def show_standing(standing: Standing) -> None:
     """What is served, what is asked for, and a table of runs."""
     versions = standing.versions
-    click.echo(f"served      {versions.run_id or 'what is trending'}")
+    served = versions.version(versions.run_id)
+    kept = f", its lists are kept until {_time(served.kept_until_ms)} UTC" if served else ""
+    click.echo(f"served      {versions.run_id or 'what is trending'}{kept}")
     earlier = [one.run_id for one in versions.good if one.run_id != versions.run_id]
     click.echo(f"before it   {', '.join(earlier) or '-'}")
     if versions.experiment:
@@ -24,7 +28,7 @@ def show_standing(standing: Standing) -> None:
         click.echo(f"experiment  {versions.experiment.name}: {arms}")
     if standing.requested_at_ms:
         click.echo(f"asked for   a run, {_time(standing.requested_at_ms)}")
-    table = Table("run", "state", "launched", "took", "due", "served", "why", box=None)
+    table = Table("run", "state", "launched", "took", "due", "served", "cause", "why", box=None)
     for run in standing.runs:
         mark = {True: "yes", False: "no"}.get(run.get("published"), "-")  # type: ignore[arg-type]
         table.add_row(
@@ -34,9 +38,14 @@ def show_standing(standing: Standing) -> None:
             _took(run),
             str(run.get("customers_due", "")),
             mark,
-            run.get("reason", ""),
+            run.get("cause") or "",
+            # Words of a job or of AWS, which may hold brackets.
+            escape(run.get("reason") or ""),
         )
     Console(width=160).print(table if standing.runs else "there was no run yet")
+    for run in standing.runs:
+        for line in _log_lines(run):
+            click.echo(line)
 
 
 def manifest_lines(manifest: Mapping[str, Any]) -> list[str]:
@@ -52,7 +61,7 @@ def manifest_lines(manifest: Mapping[str, Any]) -> list[str]:
 
 def list_lines(desk: Recommendations, customer: str, run_id: str | None) -> list[str]:
     """A customer's list of a run, or the one that it is served."""
-    served = serving(desk.versions(), customer)
+    served = serving(desk.versions(), customer, now_ms())
     runs: Sequence[str] = [run_id] if run_id else []
     if served.version and not runs:
         runs = [served.version.run_id, *served.stand_ins]
@@ -85,10 +94,17 @@ def comparison_lines(found: Comparison, within: float) -> list[str]:
 
 
 def told(run: Mapping[str, Any]) -> str:
-    """A run in a sentence."""
+    """A run in a sentence, and where the log of one that failed lies."""
     served = {True: ", published", False: ", not published"}.get(run.get("published"), "")  # type: ignore[arg-type]
+    cause = f" ({run['cause']})" if run.get("cause") else ""
     reason = f": {run['reason']}" if run.get("reason") else ""
-    return f"run {run['run_id']} {run['state']} after {_took(run)}{served}{reason}"
+    sentence = f"run {run['run_id']} {run['state']}{cause} after {_took(run)}{served}{reason}"
+    return "\n".join([sentence, *_log_lines(run)])
+
+
+def _log_lines(run: Mapping[str, Any]) -> list[str]:
+    is_known = run["state"] == "failed" and run.get("log_uri")
+    return [f"log of {run['run_id']}: {run['log_uri']}"] if is_known else []
 
 
 def _took(run: Mapping[str, Any]) -> str:

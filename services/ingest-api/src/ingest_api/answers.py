@@ -106,7 +106,8 @@ class Recommendation(BaseModel):
 class RecommendationsAnswer(BaseModel):
     """What to show a customer; `source` says whether a model or the trend chose it.
 
-    `variant` is the customer's arm while an experiment runs: a run's id or `trending`.
+    `variant` is the customer's arm while an experiment runs: a run's id, `trending`, or `served` for
+    the rest.
     """
 
     customer_id: str

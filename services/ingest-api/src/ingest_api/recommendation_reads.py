@@ -10,7 +10,8 @@ from kinstream.ledger_format import decode_bucket, join_key, partition_key, spli
 from kinstream.resources import TABLE_LEDGER, TABLE_RECOMMENDATIONS, Names
 from kinstream.versions import Serving, Versions, versions_of
 
-_LISTS = 3
+_LISTS = 8
+"""Runs that failed half-way and those that were taken back may lie before the list that is served."""
 _BUCKETS = 6
 _MOST_QUERIES = 12
 """Of one customer's ledger: an answer takes a bounded time, whatever the customer's devices do."""

@@ -21,7 +21,7 @@ class Recommender:
     async def recommend(self, app: str, customer_id: str, limit: int, now_ms: int) -> RecommendationsAnswer:
         """At most `limit` contents. What the customer has seen since the run is not among them."""
         versions = await self._reads.versions(app)
-        served = serving(versions, customer_id)
+        served = serving(versions, customer_id, now_ms)
         row, seen = await self._list_and_seen(app, customer_id, served, now_ms)
         chosen = [item for item in row["items"] if item["content_id"] not in seen] if row else []
         items = [Recommendation(**item) for item in chosen[:limit]]

@@ -54,9 +54,12 @@ class ArchiveCensus:
     async def _read(self, key: str) -> Counter[str]:
         try:
             body = await read_object(self._s3, self._bucket, key)
+        except PermanentError:
+            return Counter()  # gone meanwhile
+        try:
             return Counter(await asyncio.to_thread(_customers, body))
-        except (PermanentError, pa.ArrowException) as error:
-            # Gone meanwhile, or no Parquet: it counts for nothing, and the job will say so too.
+        except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+            # No Parquet, damaged pages (an OSError): it counts for nothing, and the job will say so too.
             log.warning("archive file not counted", extra={"error": type(error).__name__})
             return Counter()
 
@@ -77,5 +80,5 @@ def _customers(parquet: bytes) -> list[str]:
     return [
         customer
         for customer, counted in zip(columns["customer_id"], columns["counted"], strict=True)
-        if counted and customer
+        if counted and customer and isinstance(customer, str)
     ]

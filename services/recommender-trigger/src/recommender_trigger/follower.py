@@ -25,6 +25,8 @@ INFRASTRUCTURE = (BotoCoreError, ClientError, OSError, RetryableError)
 
 _RENEWALS_A_LEASE = 3
 _MAX_PAUSE_SECONDS = 30.0
+_MOST_PUBLISHING_SECONDS = 3600.0
+"""Beyond the run's own limit: then what still fails is given up, so that the app can have another run."""
 _SWITCHED_OFF = "training is switched off (KINSTREAM_TRAINING_ENABLED)"
 
 
@@ -103,12 +105,16 @@ class Follower:
         except PermanentError as error:
             cause = Cause.REFUSED if run.state is State.LAUNCHING else Cause.JOB
             return self._failed(run, cause, str(error))
-        except INFRASTRUCTURE:
-            # What cannot even be looked at does not go on for ever.
-            stop = None if run.state is State.PUBLISHING else self._must_stop(run)
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            # Neither what cannot even be looked at nor a bug goes on for ever.
+            stop = self._must_stop(run)
             if stop is None:
                 raise
-            return self._failed(run, *stop)
+            log.exception("step failed for too long", extra={"app": run.app, "run_id": run.run_id})
+            cause, reason = stop
+            return self._failed(run, cause, f"{reason}; at last: {type(error).__name__}")
 
     async def _step(self, run: Run) -> Run:
         if run.state is not State.PUBLISHING and run.launcher != self._launcher.name:
@@ -155,10 +161,13 @@ class Follower:
         return run
 
     def _must_stop(self, run: Run) -> tuple[Cause, str] | None:
-        """Why a run may not go on, if anything."""
-        if not self._settings.training_enabled:
+        """Why a run may not go on, if anything. One that publishes has longer, and is not switched off."""
+        publishes = run.state is State.PUBLISHING
+        if not self._settings.training_enabled and not publishes:
             return Cause.SWITCHED_OFF, _SWITCHED_OFF
         limit_seconds = self._settings.training_max_run_seconds
+        if publishes:
+            limit_seconds += _MOST_PUBLISHING_SECONDS
         if self._now_ms() - run.launched_at_ms > limit_seconds * 1000:
             return Cause.DEADLINE, f"the run took longer than {limit_seconds:.0f} s and was ended"
         return None

@@ -5,6 +5,7 @@ repeat at any point: the same lists are written under the same run again.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from recommender_trigger.domain.runs import Run
 from recommender_trigger.report import page
 from recommender_trigger.run_store import LeaseLostError, RunStore, is_refused
 from recommender_trigger.storage import keys_under, read_object
+
+log = logging.getLogger(__name__)
 
 _BATCH = 25
 _PARALLEL_BATCHES = 8
@@ -101,11 +104,18 @@ class Publisher:
         if written != manifest.recommendations.customers or not written:
             expected = manifest.recommendations.customers
             raise PermanentError(f"the run's output holds {written} lists, its manifest says {expected}")
-        await self._report(run, raw, now_ms, units)
         await self._flip(run, now_ms, manifest.recipe)
+        await self._report(run, raw, now_ms, units)
         return Outcome(True, manifest.gate.reason)
 
     async def _report(self, run: Run, raw: bytes, now_ms: int, units: int) -> None:
+        """For people, best effort: nothing that is served waits for it."""
+        try:
+            await self._write_report(run, raw, now_ms, units)
+        except Exception:
+            log.exception("report not written", extra={"app": run.app, "run_id": run.run_id})
+
+    async def _write_report(self, run: Run, raw: bytes, now_ms: int, units: int) -> None:
         costs = charges(
             run.launcher, machines=self._machines, run_ms=now_ms - run.launched_at_ms, written_units=units
         )

@@ -80,7 +80,8 @@ def _judgement(metrics: Mapping[str, Any]) -> Iterable[str]:
         plots.bars(bars),
         f"<p>Learnt from what came before {_time(outer_ms)}, judged on what came until {_time(end_ms)}, by "
         f"{metrics['warm_users']:,} customers who were known before and turned to something new. Lists show "
-        f"{metrics['coverage']:.1%} of the contents ({metrics['coverage_blend']:.1%} without the rules).</p>",
+        f"{metrics['coverage']:.1%} of the contents that they could "
+        f"({metrics['coverage_blend']:.1%} without the rules).</p>",
     )
     if not metrics["sweep"]:
         return

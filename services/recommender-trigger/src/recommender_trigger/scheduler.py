@@ -14,7 +14,7 @@ from kinstream.resources import BUCKET_ARCHIVE
 from recommender_trigger.archive import ArchiveCensus
 from recommender_trigger.customers import Customers
 from recommender_trigger.domain.runs import DueCustomer, Run, State, history_of, new_run_id
-from recommender_trigger.domain.trigger import Decision, Situation, decide, is_settled
+from recommender_trigger.domain.trigger import Decision, Situation, decide, in_turn, is_settled
 from recommender_trigger.follower import INFRASTRUCTURE, Follower
 from recommender_trigger.launchers.base import Launcher
 from recommender_trigger.run_store import Lock, RunStore
@@ -77,15 +77,14 @@ class Scheduler:
         """Look at every app once: carry on what was left behind, launch what is due, end orphans."""
         self._forget_ended()
         due = await self._customers.due()
-        for app in await self._customers.apps():
-            if app not in self._following:
-                try:
-                    await self._look_at(app, due)
-                except INFRASTRUCTURE as error:
-                    extra = {"app": app, "error": type(error).__name__}
-                    log.warning("app not looked at, trying again", extra=extra)
-                except Exception:  # one app must not keep the others from theirs
-                    log.exception("app not looked at", extra={"app": app})
+        for app in await self._apps_in_turn(due):
+            try:
+                await self._look_at(app, due)
+            except INFRASTRUCTURE as error:
+                extra = {"app": app, "error": type(error).__name__}
+                log.warning("app not looked at, trying again", extra=extra)
+            except Exception:  # one app must not keep the others from theirs
+                log.exception("app not looked at", extra={"app": app})
         await self._sweep_at_times()
 
     def look_now(self, handle: str) -> None:
@@ -107,6 +106,17 @@ class Scheduler:
         for followed in left:
             await self._follower.give_up_lease(followed.run)
         self._following.clear()
+
+    async def _apps_in_turn(self, due: Mapping[str, list[DueCustomer]]) -> list[str]:
+        """Those that no run is followed of."""
+        apps = [app for app in await self._customers.apps() if app not in self._following]
+        asked = await asyncio.gather(
+            *(self._store.requested_at_ms(app) for app in apps), return_exceptions=True
+        )
+        # One that cannot be read is told of where the app is looked at.
+        requested = {app: at_ms for app, at_ms in zip(apps, asked, strict=True) if isinstance(at_ms, int)}
+        oldest = {app: min(customer.due_at_ms for customer in customers) for app, customers in due.items()}
+        return in_turn(apps, requested, oldest)
 
     async def _look_at(self, app: str, due: Mapping[str, list[DueCustomer]]) -> None:
         lock = await self._store.lock(app)

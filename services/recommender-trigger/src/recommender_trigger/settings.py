@@ -32,7 +32,7 @@ class TriggerSettings(CoreSettings):
     training_lease_seconds: float = Field(90.0, ge=1)
     """How long after a trigger's death another one takes its run over."""
     training_max_run_seconds: float = Field(3 * 3600.0, gt=0)
-    """A run that takes longer is ended and counts as failed."""
+    """A run that takes longer is ended and counts as failed; publishing has an hour more."""
     training_max_parallel_runs: int = Field(1, ge=1)
     """Runs of different apps at once; an app has one at a time."""
 
@@ -48,7 +48,7 @@ class TriggerSettings(CoreSettings):
     training_min_archived_customers: int = Field(25, ge=0)
     """Customers with two or more events in the archive."""
 
-    training_seed: int = 1
+    training_seed: int = Field(1, ge=0)
     training_min_warm_users: int = Field(50, ge=1)
     """With fewer customers to judge a model by, it is not published."""
     training_new_share: float = Field(0.05, ge=0, le=1)

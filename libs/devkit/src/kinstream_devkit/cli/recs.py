@@ -131,8 +131,12 @@ def rollback(data_dir: Path, app: str, to: str | None) -> None:
     """
     from kinstream.clock import now_ms
 
-    after = _desk(data_dir, app).change(lambda versions: versions.rolled_back(now_ms(), to))
+    desk = _desk(data_dir, app)
+    before = desk.versions()
+    after = desk.change(lambda versions: versions.rolled_back(now_ms(), to))
     click.echo(f"served now: {after.run_id or 'what is trending'}")
+    if before.experiment and not after.experiment:
+        click.echo(f"experiment {before.experiment.name} has ended: an arm of it was taken back")
     click.echo("the API may serve what was before for ten seconds more")
 
 
@@ -155,8 +159,10 @@ def split(data_dir: Path, app: str, name: str | None, arms: tuple[str, ...], end
     """
     if end == bool(name) or bool(name) != bool(arms):
         raise click.UsageError("name the experiment and its arms (trending=10%), or give --end alone")
+    from kinstream.clock import now_ms
+
     parsed = [_arm(text) for text in arms]
-    after = _desk(data_dir, app).change(lambda versions: versions.split(name or "", parsed))
+    after = _desk(data_dir, app).change(lambda versions: versions.split(name or "", parsed, now_ms()))
     click.echo(f"experiment {after.experiment.name} has begun" if after.experiment else "no experiment runs")
 
 

@@ -1,8 +1,9 @@
 """Whether to launch a run now. Pure: it is told everything, the time included."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 
 class Decision(StrEnum):
@@ -81,6 +82,16 @@ def backoff_ms(failures: int, policy: Policy) -> int:
 def is_settled(due_at_ms: int, policy: Policy, now_ms: int) -> bool:
     """Whether the archive has had time to take in what made a customer due."""
     return now_ms - due_at_ms >= policy.settle_ms
+
+
+def in_turn(
+    apps: Iterable[str], requested_at_ms: Mapping[str, int], oldest_due_ms: Mapping[str, int]
+) -> list[str]:
+    """Apps in the order in which they get machines: those that were asked for, then by who waits longest.
+
+    A run leaves its app only customers who are due since it began, so a busy app does not starve another.
+    """
+    return sorted(apps, key=lambda app: (requested_at_ms.get(app, inf), oldest_due_ms.get(app, inf), app))
 
 
 def decide(situation: Situation, policy: Policy, now_ms: int) -> Decision:

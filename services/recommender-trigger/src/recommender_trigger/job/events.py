@@ -30,7 +30,7 @@ class Archive:
     """What was read. Customers and contents are numbered, in the order of their names."""
 
     events: DataFrame
-    """u, i, type, t (milliseconds since 1970), id."""
+    """u, i, type, t (milliseconds since 1970), id; of contents that somebody has viewed or liked."""
     customers: DataFrame
     contents: DataFrame
     counts: dict[str, int]
@@ -95,7 +95,9 @@ def _used(
     counts["capped"] = distinct - counts["used"]
     good.unpersist()
     customers = numbered(spark, used, "customer_id", "u")
-    contents = numbered(spark, used, "content_id", "i")
+    # What nobody has turned to is in no list anyway: hiding made-up names must not make the model large.
+    turned_to = used.where(F.col("type").isin(VIEWED, LIKED))
+    contents = numbered(spark, turned_to, "content_id", "i")
     events = (
         used.join(customers, "customer_id")
         .join(F.broadcast(contents), "content_id")

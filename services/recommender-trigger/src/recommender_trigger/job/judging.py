@@ -48,6 +48,14 @@ def ndcg(ranked: Sequence[int], wanted: set[int]) -> float:
     return float(sum(gains) / sum(1 / np.log2(place + 2) for place in range(min(TOP, len(wanted)))))
 
 
+def most_shown(known: int, customers: int) -> int:
+    """How many contents the tops of so many customers could show, at least one.
+
+    Coverage is a share of these: names made up by a few, however many, must not make every model look narrow.
+    """
+    return max(1, min(known, TOP * customers))
+
+
 def judge(
     model: Model, events: DataFrame, window_ms: tuple[float, float], recipes: Mapping[str, Recipe]
 ) -> Judgement:
@@ -72,12 +80,12 @@ def judge(
 
     # Sorted, so that sums of floats come out the same in every run.
     found = sorted(users.join(wanted, "u").join(seen, "u").rdd.mapPartitions(of_customers).collect())
-    count, known = max(1, len(found)), max(1, int(ranker.known.sum()))
+    count, could_show = max(1, len(found)), most_shown(int(ranker.known.sum()), len(found))
     by_customer = {name: [figures[n] for _, figures, _ in found] for n, name in enumerate(names)}
     return Judgement(
         len(found),
         {name: sum(figures) / count for name, figures in by_customer.items()},
-        {name: len({i for *_, tops in found for i in tops[n]}) / known for n, name in enumerate(names)},
+        {name: len({i for *_, tops in found for i in tops[n]}) / could_show for n, name in enumerate(names)},
         by_customer,
     )
 
@@ -199,5 +207,8 @@ def gate(metrics: Mapping[str, Any], args: argparse.Namespace) -> tuple[bool, st
     if incumbent is not None and metrics["ndcg"] < INCUMBENT_SHARE * incumbent:
         return False, f"worse than the recipe that is served: {figures}, that recipe {incumbent:.4f}"
     if metrics["coverage"] < args.min_coverage:
-        return False, f"its lists show {metrics['coverage']:.1%} of the contents, too few: {figures}"
+        return (
+            False,
+            f"its lists show {metrics['coverage']:.1%} of the contents that they could, too few: {figures}",
+        )
     return True, figures

@@ -14,6 +14,9 @@ from recommender_trigger.job.events import Archive
 from recommender_trigger.job.judging import TOP
 from recommender_trigger.job.model import blend, fit
 
+PART_LISTS = 5000
+"""The most in one file: the trigger reads a file at a time into its memory."""
+
 
 def write_lists(archive: Archive, beta: float, args: argparse.Namespace) -> dict[str, Any]:
     """Write a list for everybody who is known; how many, and how much of the catalogue they show."""
@@ -43,7 +46,8 @@ def write_lists(archive: Archive, beta: float, args: argparse.Namespace) -> dict
     # In the order of the numbers, so that equal runs write equal files.
     known = users.join(history, "u").join(archive.customers, "u").orderBy("u")
     written = known.rdd.mapPartitions(lines).toDF("value string, items int, top array<int>").cache()
-    written.select("value").write.mode("overwrite").text(f"{args.output}/recommendations")
+    parts = written.select("value").write.mode("overwrite").option("maxRecordsPerFile", PART_LISTS)
+    parts.text(f"{args.output}/recommendations")
     total = written.agg(F.count("*"), F.coalesce(F.sum("items"), F.lit(0))).collect()[0]
     shown = written.select(F.explode("top")).distinct().count()
     return {

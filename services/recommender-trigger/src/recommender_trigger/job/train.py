@@ -89,7 +89,7 @@ def train(spark: SparkSession, args: argparse.Namespace) -> dict[str, Any]:
     read = time.monotonic()
     metrics: dict[str, Any] = {}
     publish, reason = False, "the archive holds no content events to learn from"
-    if archive.counts["used"]:
+    if archive.counts["contents"]:
         metrics = evaluate(archive.events, archive.counts["contents"], args)
         publish, reason = gate(metrics, args)
     judged = time.monotonic()
