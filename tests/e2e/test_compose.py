@@ -188,7 +188,11 @@ def test_services_can_write_nowhere_and_may_do_nothing_but_their_work(compose: C
 
 
 def test_service_whose_dependency_never_comes_ends_with_a_sentence(compose: Compose):
-    absent = {"KINSTREAM_STARTUP_WAIT_SECONDS": "1", "KINSTREAM_AWS_ENDPOINT_URL": f"http://{HOST}:9"}
+    absent = {
+        "KINSTREAM_STARTUP_WAIT_SECONDS": "1",
+        "KINSTREAM_AWS_ENDPOINT_URL": f"http://{HOST}:9",
+        "KINSTREAM_MEDIA_URL_KEY": "of nobody, but long enough to be one",
+    }
     variables = [part for name, value in absent.items() for part in ("-e", f"{name}={value}")]
     ended = attempt("docker", "run", "--rm", "--network", "none", *variables, "kinstream/ingest-api")
     assert ended.returncode == 1
