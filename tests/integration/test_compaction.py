@@ -249,11 +249,11 @@ async def test_the_recommenders_count_follows_the_files_through_a_compaction(set
 READ_BY_THE_JOB = """
 import sys
 from pyspark.sql import SparkSession
-from recommender_trigger.job import train
+from recommender_trigger.job import events, train
 spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-files = spark.read.schema(train.SCHEMA).option("recursiveFileLookup", True).parquet(sys.argv[1])
-rows = train.classified(files).where("kind = 'content'")
-print("counted", rows.count(), rows.dropDuplicates(train.IDENTITY).count())
+given = ["--archive", sys.argv[1], "--output", "nowhere", "--run-id", "r", "--as-of-ms", str(2**42)]
+counts = events.read_archive(spark, train.arguments(given)).counts
+print("counted", counts["content"], counts["content"] - counts["duplicates"])
 """
 
 
