@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from kinstream.catalog.base import Repository, item_of, new_step, rendition_of
 from kinstream.catalog.models import MediaItem, MediaRendition, MediaStep
 from kinstream.catalog.records import Item, NewItem, Role, State, StepState, VariantState
+from kinstream.catalog.rules import step_of
 from kinstream.resources import QUEUE_MEDIA
 
 _UNBEGUN_MS = 60_000
@@ -68,7 +69,7 @@ class MediaRepository(Repository):
         with self._locked(app, media_id) as item:
             if item is None or item.state != State.READY:
                 return False
-            known = next((one for one in item.steps if one.name == step), None)
+            known = step_of(item, step)
             if known is None:
                 known = new_step(item, step, Role.VARIANT, QUEUE_MEDIA, self._now_ms())
                 item.steps.append(known)
