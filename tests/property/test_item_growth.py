@@ -139,7 +139,7 @@ def test_what_an_alert_costs_in_its_persons_head_is_known():
             data={"person_id": "kid", "latitude": 52.5, "longitude": 13.4, "accuracy_m": 5},
         )
     )
-    replayed = Safety().replay(APP, key, History(b"", b"", [bucket], 0), START_MS)
+    replayed = Safety().replay(APP, key, History(b"", b"", [bucket], 0, 0), START_MS)
     alerts = msgspec.msgpack.decode(replayed.head)
     assert len(alerts) == Safety.bucket_seconds // 20
     assert len(replayed.head) / len(alerts) < 80

@@ -113,6 +113,9 @@ class History:
     head: bytes
     carry: bytes
     buckets: Sequence[Bucket]
+    commits: int
+    """How many commits have gone before. A commit that is tried again finds the same number, every other
+    one another: what names an announcement."""
     settled_before_ms: int
     """No event from before this can come any more."""
 

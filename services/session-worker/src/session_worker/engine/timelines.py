@@ -44,7 +44,7 @@ class TimelineCommitter(Committer[Timeline]):
         ordered = [buckets[start_ms] for start_ms in sorted(buckets)]
         now_ms = self._options.now_ms()
         settled_before_ms = now_ms - self._options.retention_ms - MAX_QUEUED_MS
-        history = History(stored.head, stored.carry, ordered, settled_before_ms)
+        history = History(stored.head, stored.carry, ordered, stored.head_version, settled_before_ms)
         replayed = processor.replay(app, key, history, now_ms)
         transaction = Transaction(self._store.tables, self._options.slot, now_ms)
         expires_at = self._options.expires_at(max(buckets) + processor.bucket_seconds * 1000)

@@ -78,8 +78,8 @@ class Safety(Timeline):
         settled = reconcile(before, alerts)
         named = _named(app, key, settled.alerts, {alert.alert_id for alert in known})
         effects = [
-            *(e for a in named if a not in before for e in _changed(app, key, a, now_ms)),
-            *(e for a in settled.withdrawn for e in _changed(app, key, a, now_ms, withdrawn=True)),
+            *(e for a in named if a not in before for e in _changed(app, key, a, history.commits)),
+            *(e for a in settled.withdrawn for e in _changed(app, key, a, history.commits, now_ms)),
         ]
         return Replayed(states, _encode(untouched + named), effects)
 
@@ -122,18 +122,21 @@ def _alert_id(app: str, key: LedgerKey, alert: Alert, number: int) -> str:
 
 
 def _changed(
-    app: str, key: LedgerKey, alert: Alert, now_ms: int, *, withdrawn: bool = False
+    app: str, key: LedgerKey, alert: Alert, commits: int, withdrawn_ms: int | None = None
 ) -> Iterator[Effect]:
-    """The record as it now is, and word of it to whoever listens, under an id of this change alone."""
+    """The record as it now is, and word of it to whoever listens, under an id of this change alone.
+
+    The id holds no time: clocks stand still and differ, and an alert may change and change back meanwhile.
+    """
     (customer_id,), (person_id,) = key
-    status = "withdrawn" if withdrawn else "resolved" if alert.resolved_ms else "raised"
+    status = "withdrawn" if withdrawn_ms else "resolved" if alert.resolved_ms else "raised"
     values = {
         "alert_id": alert.alert_id,
         "kind": KIND,
         "person_id": person_id,
         "raised_at_ms": alert.raised_ms,
         "resolved_at_ms": alert.resolved_ms,
-        "withdrawn_at_ms": now_ms if withdrawn else None,
+        "withdrawn_at_ms": withdrawn_ms,
         "latitude": alert.latitude,
         "longitude": alert.longitude,
     }
@@ -150,6 +153,4 @@ def _changed(
         "latitude": alert.latitude,
         "longitude": alert.longitude,
     }
-    # The time alone would not do: two workers' clocks, or one, may show the same for two changes.
-    told = blake2b(msgspec.json.encode(body), digest_size=4).hexdigest()
-    yield Announce(TOPIC_ALERTS, app, f"{alert.alert_id}-{status}-{now_ms}-{told}", body)
+    yield Announce(TOPIC_ALERTS, app, f"{alert.alert_id}-{commits}-{status}", body)
