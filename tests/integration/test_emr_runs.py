@@ -32,10 +32,9 @@ FLEET_TIMEOUT = broken("INSTANCE_FLEET_TIMEOUT", "no machines within 10 minutes"
 STEP_FAILED = broken(
     "STEP_FAILURE", step="FAILED", Reason="Unknown Error.", Message="no events", LogFile="s3://logs/stderr.gz"
 )
-_CALLS_BEFORE_A_FAILURE = 14
-_CALLS_AFTER_IT = 30
 _STRIDE = 1 if os.environ.get("KINSTREAM_FAULTS") == "long" else 3
 """Every death of a trigger is tried on the way of a run that goes well; on others every third, or all."""
+_AROUND_A_FAILURE = {"first": 14, "last": 30, "stride": _STRIDE}
 JOB = StagedJob("s3://jobs/train.py", "s3://jobs/job.zip")
 
 
@@ -360,50 +359,29 @@ async def test_switch_ends_a_cluster_that_runs(stand: EmrStand):
 
 
 async def test_killed_trigger_loses_and_doubles_nothing_wherever_it_dies(stand: EmrStand):
-    calls = 0
-    while True:
-        await stand.begin(Script(("RUNNING", "TERMINATED")))
-        died = await stand.killed_after(calls)
-        (run,) = await stand.carried_on()
+    async for calls, (run,) in stand.deaths(Script(("RUNNING", "TERMINATED"))):
         assert await _is_served(stand, run), (calls, run)
         assert len(stand.emr.attempts) == 1, calls
-        if not died:
-            break
-        calls += 1
-    assert calls > 25
+    assert 25 < calls < 200
 
 
 async def test_killed_trigger_leaves_one_job_run(serverless: EmrStand):
-    for calls in range(7, 17, _STRIDE):
-        await serverless.begin(Script(("RUNNING", "SUCCESS")))
-        assert await serverless.killed_after(calls)
-        (run,) = await serverless.carried_on()
+    script = Script(("RUNNING", "SUCCESS"))
+    async for calls, (run,) in serverless.deaths(script, first=7, last=16, stride=_STRIDE):
         assert await _is_served(serverless, run), calls
         assert len(serverless.emr.attempts) == 1, calls
+    assert calls == 16
 
 
 async def test_killed_trigger_asks_for_other_machines_once(stand: EmrStand):
-    calls = _CALLS_BEFORE_A_FAILURE
-    while True:
-        await stand.begin(broken("INSTANCE_FLEET_TIMEOUT"), Script(("RUNNING", "TERMINATED")))
-        died = await stand.killed_after(calls)
-        (run,) = await stand.carried_on()
+    scripts = broken("INSTANCE_FLEET_TIMEOUT"), Script(("RUNNING", "TERMINATED"))
+    async for calls, (run,) in stand.deaths(*scripts, **_AROUND_A_FAILURE):
         assert await _is_served(stand, run), (calls, run)
         assert (run.attempt, len(stand.emr.attempts)) == (2, 2), calls
-        if not died or calls >= _CALLS_AFTER_IT:
-            break
-        calls += _STRIDE
 
 
 async def test_killed_trigger_never_keeps_a_failure_to_itself(stand: EmrStand):
-    calls = _CALLS_BEFORE_A_FAILURE
-    while True:
-        await stand.begin(broken("STEP_FAILURE", step="FAILED"))
-        died = await stand.killed_after(calls)
-        (run,) = await stand.carried_on()
+    async for calls, (run,) in stand.deaths(broken("STEP_FAILURE", step="FAILED"), **_AROUND_A_FAILURE):
         assert (run.state, len(stand.emr.attempts)) == (State.FAILED, 1), calls
         assert await stand.told(run.run_id), calls
         assert await stand.waiting() == dict.fromkeys(CUSTOMERS, 100), calls
-        if not died:
-            break
-        calls += _STRIDE

@@ -128,6 +128,23 @@ class EmrStand(Bench):
             await asyncio.sleep(0.01)
         return self.faults.has_died(0)
 
+    async def deaths(
+        self, *scripts: Script, first: int = 0, last: int = 200, stride: int = 1
+    ) -> AsyncIterator[tuple[int, list[Run]]]:
+        """Each time from the beginning: a trigger that dies after so many calls, and the runs when others
+        have carried on; ends with the trigger that comes to its end alive.
+
+        One that neither dies nor ends has met another mishap: others carry on from it just the same.
+        """
+        for calls in range(first, last + 1, stride):
+            await self.begin(*scripts)
+            died = await self.killed_after(calls)
+            runs = await self.store().recent(APP)
+            has_lived = not died and bool(runs) and runs[0].state.is_end
+            yield calls, await self.carried_on()
+            if has_lived:
+                return
+
     async def carried_on(self) -> list[Run]:
         """Another trigger, later, until no run is under way any more; all runs, newest first."""
         trigger = self.trigger()
