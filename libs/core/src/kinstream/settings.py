@@ -11,9 +11,11 @@ from kinstream.resources import Names
 
 
 class CoreSettings(BaseSettings):
-    """Read from the environment with the prefix `KINSTREAM_`; frozen once read."""
+    """Read from the environment with the prefix `KINSTREAM_`; frozen once read. Empty is as good as unset."""
 
-    model_config = SettingsConfigDict(env_prefix="KINSTREAM_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="KINSTREAM_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     name_prefix: str = Field("kinstream", pattern=r"^[a-z][a-z0-9-]{2,30}$")
     """First part of every resource's name, so that two deployments can share an account."""
@@ -30,12 +32,21 @@ class CoreSettings(BaseSettings):
     ready_file: Path | None = None
     """Where a worker says that it is ready; see `kinstream.readiness`."""
     log_level: str = "INFO"
+    otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^/]+$")
+    """An OpenTelemetry collector's address for OTLP over HTTP, say http://127.0.0.1:4318. None: no traces."""
+    trace_ratio: float = Field(0.01, ge=0, le=1)
+    """Share of the requests that are traced, each to its end, where there is a collector."""
     shutdown_grace_seconds: float = Field(8.0, gt=0)
 
     @property
     def names(self) -> Names:
         """Names of everything this deployment uses."""
         return Names(self.name_prefix, self.aws_region, self.aws_account_id)
+
+    @property
+    def traced_share(self) -> float:
+        """Of what begins here, how much is traced: 0 to 1."""
+        return self.trace_ratio if self.otlp_endpoint else 0.0
 
 
 Kind = TypeVar("Kind", bound=CoreSettings)

@@ -62,6 +62,7 @@ from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoi
 from kinstream.catalog import open_catalog
 from kinstream.clock import now_ms
 from kinstream.errors import KinstreamError, RetryableError
+from kinstream.exporting import exporting
 from kinstream.readiness import ReadyFile
 from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, QUEUE_UPLOADS, TABLE_LEDGER, TOPIC_EVENTS
 from kinstream.settings import read_settings
@@ -180,7 +181,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         ]
         readiness.set(True)
         try:
-            yield build_app(collector, routers, access_log)
+            yield build_app(collector, routers, access_log, settings.traced_share)
         finally:
             readiness.set(False)
             await exposures.close()
@@ -228,7 +229,10 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            exporting("ingest-api", settings),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             runner.run(serve(settings))
     except KinstreamError as error:
         log.error("ingest-api cannot start: %s", error)  # noqa: TRY400 - the sentence says it all

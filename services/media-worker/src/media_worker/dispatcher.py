@@ -15,12 +15,14 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery, bootsteps
 from kombu.exceptions import KombuError
+from opentelemetry.trace import SpanKind
 
 from kinstream.catalog import FINALIZE, MAIN, StepState, Task, WorkRepository
 from kinstream.catalog.keys import parse_original_key
 from kinstream.clock import now_ms
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.resources import QUEUE_MEDIA
+from kinstream.tracing import begun
 from media_worker.announcing import Announcer
 from media_worker.domain.disposition import exhausted_reason
 from media_worker.domain.notifications import Created, Ordered, requests
@@ -114,7 +116,8 @@ class Dispatcher:
     def _handle(self, message: Mapping[str, Any]) -> None:
         try:
             for wanted in requests(message["Body"]):
-                self._dispatch(wanted)
+                with begun("dispatch media", self._settings.traced_share, SpanKind.CONSUMER):
+                    self._dispatch(wanted)
         except PermanentError as error:
             # Not deleted: the queue's redrive policy puts it where somebody can look at it.
             log.error("notification not understood", extra={"error": str(error)})  # noqa: TRY400 -- no trace needed

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kinstream.aws import blocking_client
 from kinstream.catalog import WorkRepository, open_work
 from kinstream.errors import RetryableError
+from kinstream.exporting import export_spans_at_once
 from kinstream.live import LivePublisher, open_publisher
 from kinstream.readiness import ReadyFile
 from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE, QUEUE_UPLOADS, TOPIC_MEDIA
@@ -45,6 +46,7 @@ def main() -> None:
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
     settings = read_settings(MediaWorkerSettings, "media-worker")
     configure_logging("media-worker", settings.log_level)
+    export_spans_at_once("media-worker", settings)
     for name in _TALKATIVE:  # they tell each task again that the worker tells of itself
         logging.getLogger(name).setLevel(logging.WARNING)
     if settings.aws_endpoint_url:

@@ -8,6 +8,7 @@ from celery import Celery
 
 from kinstream.catalog import Task
 from kinstream.resources import Names
+from kinstream.tracing import TRACEPARENT, carried
 from media_worker.celery_app import TASK_NAME
 
 SendTask = Callable[[UUID, Task], None]
@@ -38,6 +39,7 @@ class TaskSender:
                 queue=self._names.of(task.queue),
                 task_id=str(task_id),
                 ignore_result=True,
+                headers={TRACEPARENT: carried()},
                 connection=self._connection,
                 retry=False,
             )

@@ -16,6 +16,7 @@ from kombu.exceptions import KombuError
 from kinstream.catalog import FINALIZE, MAIN, Claim, Task, WorkRepository
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.resources import QUEUE_MEDIA
+from kinstream.tracing import TRACEPARENT, continued
 from media_worker.announcing import Announcer
 from media_worker.celery_app import POLL_SECONDS, TASK_NAME
 from media_worker.domain.disposition import Failed, after_failure
@@ -158,7 +159,9 @@ def register(app: Celery, open_process: Callable[[], MediaProcess]) -> None:
 
     def process_media(task: Any, app_id: str, media_id: str, step: str = MAIN) -> None:
         delivery = Delivery.of_task(task.request.properties)
-        if not children[0].process(app_id, media_id, step, delivery):
+        with continued("work on media", task.request.get(TRACEPARENT) or "", step=step):
+            is_done = children[0].process(app_id, media_id, step, delivery)
+        if not is_done:
             # Neither acknowledged nor requeued: the queue delivers it again at the time it was told.
             raise Reject("to be delivered again", requeue=False)
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from botocore.exceptions import BotoCoreError, ClientError
+from opentelemetry.trace import SpanKind
 
 from kinstream.errors import PermanentError, RetryableError
+from kinstream.tracing import begun
 from recommender_trigger.alerts import Operations
 from recommender_trigger.customers import Customers
 from recommender_trigger.domain.attempts import failed
@@ -100,8 +102,10 @@ class Follower:
 
     async def _stepped(self, run: Run) -> Run:
         """The run one step further, also where the step fails for good."""
+        is_rare = run.state is not State.RUNNING
         try:
-            return await self._step(run)
+            with begun(f"training {run.state.value}", float(is_rare), SpanKind.INTERNAL):
+                return await self._step(run)
         except PermanentError as error:
             cause = Cause.REFUSED if run.state is State.LAUNCHING else Cause.JOB
             return self._failed(run, cause, str(error))
