@@ -33,8 +33,8 @@ from kinstream.resources import (
     TOPIC_MEDIA,
 )
 from kinstream_devkit.generate.media import write_phone_video, write_photo
-from tests.integration.test_media_path import FINAL, MediaStack, end, until
 from tests.support.media_samples import write_slow_video
+from tests.support.media_stack import FINAL, MediaStack, end, until
 from tests.support.network import Proxy, Trouble, proxy
 
 LONG = os.environ.get("KINSTREAM_FAULTS") == "long"
