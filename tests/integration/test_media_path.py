@@ -218,7 +218,7 @@ def test_notification_told_twice_is_processed_once(stack: MediaStack, tmp_path: 
     assert stack.attempt(media_id) == 1
 
 
-def test_item_tried_too_often_fails_with_the_reason_and_its_message_is_kept(
+def test_item_tried_too_often_fails_with_the_reason_and_goes_on_when_its_message_is_brought_back(
     stack: MediaStack, tmp_path: Path
 ) -> None:
     photo = tmp_path / "photo.jpg"
@@ -235,6 +235,13 @@ def test_item_tried_too_often_fails_with_the_reason_and_its_message_is_kept(
 
     assert item["state"] == "failed"
     assert item["reason"].startswith("tried once: ")
+
+    stack.s3.create_bucket(Bucket=names.of(BUCKET_DERIVED))
+    letters = stack.sqs.get_queue_url(QueueName=dead_letters)["QueueUrl"]
+    (letter,) = stack.sqs.receive_message(QueueUrl=letters)["Messages"]
+    with stack.worker(KINSTREAM_MEDIA_MAX_RECEIVES="1"):
+        stack.sqs.send_message(QueueUrl=media_queue, MessageBody=letter["Body"])
+        assert stack.wait(item["media_id"], "ready")["reason"] is None
 
 
 def test_only_the_app_itself_sees_its_media(stack: MediaStack) -> None:
