@@ -174,8 +174,9 @@ class MediaStack:
         return sum(int(found[name]) for name in names)
 
     def wait_until_idle(self) -> None:
+        # A message whose deletion was cut off comes once more when the queue's two minutes are over.
         names = [self.settings.names.of(name) for name in (QUEUE_UPLOADS, QUEUE_MEDIA, QUEUE_MEDIA_LARGE)]
-        until(lambda: not any(map(self.depth, names)), 60, "the queues to be empty")
+        until(lambda: not any(map(self.depth, names)), 150, "the queues to be empty")
 
     def close(self) -> None:
         self.api.close()
