@@ -14,6 +14,7 @@ from kinstream.catalog import (
     FINALIZE,
     MAIN,
     Claim,
+    Hold,
     Item,
     MediaRepository,
     Missing,
@@ -125,7 +126,7 @@ def test_small_item_goes_from_declared_to_ready_with_its_renditions(catalog: Cat
 def test_large_item_is_ready_when_the_last_of_its_parts_is_done(catalog: Catalog, app: str) -> None:
     media_id = uploaded(catalog, app)
     assert catalog.work.plan(claimed(catalog, app, media_id), {}, [part("video"), part("hls-720")])
-    assert [task.step for task in catalog.work.waiting_parts(app, media_id)] == ["video", "hls-720"]
+    assert [task.step for task in catalog.work.waiting(app, media_id, Role.PART)] == ["video", "hls-720"]
     first, second = (claimed(catalog, app, media_id, name, name) for name in ("video", "hls-720"))
     assert first.order == {"rendition": "video"}
     assert catalog.work.report_progress(first, 50)
@@ -185,13 +186,13 @@ def test_failed_item_leaves_no_step_to_send_to_sweep_or_to_hold(catalog: Catalog
     encoding = catalog.work.claim(app, media_id, "hls-720", "m7", -1_000)
     catalog.work.fail(claimed(catalog, app, media_id, "video"), "tried 5 times", exhausted=True)
 
-    assert catalog.work.waiting_parts(app, media_id) == []
+    assert catalog.work.waiting(app, media_id, Role.PART) == []
     assert [one for one in catalog.work.take_abandoned(5, -1) if one.hold.app == app] == []
     assert not catalog.work.complete(encoding, [])
     # Tried anew under another message it goes on, and says that the others are to be sent again.
     again = claimed(catalog, app, media_id, "video", "m8")
     assert again.is_reopened
-    assert [task.step for task in catalog.work.waiting_parts(app, media_id)] == ["hls-720", "hls-480"]
+    assert [task.step for task in catalog.work.waiting(app, media_id, Role.PART)] == ["hls-720", "hls-480"]
 
 
 def test_variant_that_nobody_begins_is_told_to_whoever_asks_a_minute_later(url: str, app: str) -> None:
@@ -270,10 +271,54 @@ def test_failure_is_final_unless_it_came_from_trying_too_often(catalog: Catalog,
     catalog.work.fail(claimed(catalog, app, unlucky), "tried 5 times", exhausted=True)
 
     assert catalog.work.claim(app, hopeless, MAIN, "m2", 60) is None
-    assert catalog.work.claim(app, unlucky, MAIN, "m1", 60) is None
-    assert catalog.work.claim(app, unlucky, MAIN, "m2", 60)
+    before = now_ms() - 1_000
+    assert catalog.work.claim(app, unlucky, MAIN, "m1", 60, sent_at_ms=before) is None
+    assert catalog.work.claim(app, unlucky, MAIN, "m2", 60, sent_at_ms=before) is None
+    assert catalog.work.claim(app, unlucky, MAIN, "m3", 60)
     assert catalog.api.get(app, hopeless).reason == "no media"
     assert catalog.api.get(app, unlucky).state == State.PROCESSING
+
+
+def test_step_that_is_brought_back_has_all_its_tries_again(catalog: Catalog, app: str) -> None:
+    media_id = uploaded(catalog, app)
+
+    def lost(message: str) -> tuple[int, int]:
+        """(tries, attempts), once whoever claimed it is lost."""
+        assert catalog.work.claim(app, media_id, MAIN, message, -10)
+        (one,) = (one for one in catalog.work.take_abandoned(5, 3_600) if one.hold.app == app)
+        return one.tries, one.hold.attempt
+
+    assert [lost("m1"), lost("m2")] == [(1, 1), (2, 2)]
+    assert catalog.work.fail(Hold(app, media_id, MAIN, 2), "tried 2 times", exhausted=True)
+    assert [lost("m3"), lost("m3")] == [(1, 3), (2, 4)]
+
+
+def test_dead_letter_of_an_extra_does_not_open_its_failed_item(catalog: Catalog, app: str) -> None:
+    media_id = uploaded(catalog, app)
+    catalog.work.plan(claimed(catalog, app, media_id), {}, [part("video"), part("hls-720", essential=False)])
+    catalog.work.fail(claimed(catalog, app, media_id, "hls-720"), "tried 5 times", exhausted=True)
+    catalog.work.fail(claimed(catalog, app, media_id, "video"), "another file was uploaded")
+
+    assert catalog.work.claim(app, media_id, "hls-720", "m9", 60) is None
+    assert catalog.api.get(app, media_id).state == State.FAILED
+
+
+def test_last_step_waits_to_be_sent_only_when_nothing_stands_before_it(catalog: Catalog, app: str) -> None:
+    media_id, work = uploaded(catalog, app), catalog.work
+    work.plan(claimed(catalog, app, media_id), {}, [part("video"), part("hls-720", essential=False)])
+
+    def waiting() -> list[str]:
+        return [task.step for task in work.waiting(app, media_id, Role.FINALIZE)]
+
+    work.complete(claimed(catalog, app, media_id, "video"), [MP4])
+    assert waiting() == []
+    work.fail(claimed(catalog, app, media_id, "hls-720"), "tried 5 times", exhausted=True)
+    assert waiting() == [FINALIZE]
+    last = claimed(catalog, app, media_id, FINALIZE)
+    assert waiting() == []
+    # Failed itself, it is brought back by people alone: else it would be tried for ever.
+    work.fail(last, "tried 5 times", exhausted=True)
+    assert waiting() == []
 
 
 def test_of_many_that_claim_at_once_one_succeeds(url: str, catalog: Catalog, app: str) -> None:

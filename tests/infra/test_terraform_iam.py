@@ -93,7 +93,7 @@ CALLS: Mapping[str, frozenset[Call]] = {
         queue/media-large: get_queue_url get_queue_attributes send_message receive_message delete_message
         queue/media-large: change_message_visibility
         bucket/uploads: list_objects get_object
-        bucket/derived: get_object put_object abort_upload
+        bucket/derived: get_object put_object delete_objects abort_upload
         topic/media: publish
         tasks: protect"""),
     ),

@@ -18,7 +18,7 @@ from kinstream.resources import (
     TOPIC_MEDIA,
 )
 from kinstream_devkit.generate.media import write_phone_video, write_photo
-from tests.integration.test_media_path import FINAL, MediaStack, until
+from tests.support.media_stack import FINAL, MediaStack, until
 
 ALL_LARGE = {"KINSTREAM_MEDIA_SMALL_COST_SECONDS": "0.01"}
 """Whatever is uploaded is worked on step by step."""

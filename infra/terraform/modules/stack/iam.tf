@@ -347,10 +347,10 @@ data "aws_iam_policy_document" "media_worker" {
     resources = [local.topic.media]
   }
 
-  # AbortMultipartUpload: boto3 ends a large upload that failed.
+  # AbortMultipartUpload: boto3 ends a large upload that failed. DeleteObject: what an attempt left that does not count.
   statement {
     sid       = "WriteRenditions"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    actions   = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
     resources = ["${local.bucket.derived}/*"]
   }
 

@@ -17,7 +17,7 @@ from celery import Celery, bootsteps
 from kombu.exceptions import KombuError
 from opentelemetry.trace import SpanKind
 
-from kinstream.catalog import FINALIZE, MAIN, StepState, Task, WorkRepository
+from kinstream.catalog import MAIN, Role, StepState, Task, WorkRepository
 from kinstream.catalog.keys import parse_original_key
 from kinstream.clock import now_ms
 from kinstream.errors import PermanentError, RetryableError
@@ -102,11 +102,11 @@ class Dispatcher:
         is finished and was not announced."""
         silent_seconds = self._settings.media_visibility_timeout_seconds
         for one in self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
-            if one.state == StepState.PROCESSING and one.hold.attempt >= self._settings.media_max_receives:
-                self._catalog.fail(one.hold, exhausted_reason(one.hold.attempt, _LOST), exhausted=True)
-                # For the last step, if this was an extra: nobody else may come to try it.
-                last = Task(one.hold.app, one.hold.media_id, FINALIZE, QUEUE_MEDIA)
-                self._send_task(uuid4(), last)
+            if one.state == StepState.PROCESSING and one.tries >= self._settings.media_max_receives:
+                self._catalog.fail(one.hold, exhausted_reason(one.tries, _LOST), exhausted=True)
+                # If this was an extra: nobody else may come to try the last step.
+                for last in self._catalog.waiting(one.hold.app, one.hold.media_id, Role.FINALIZE):
+                    self._send_task(uuid4(), last)
                 log.warning("abandoned step given up", extra={"media_id": one.hold.media_id})
             else:
                 self._send_task(uuid4(), one.task)

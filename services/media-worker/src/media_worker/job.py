@@ -1,8 +1,9 @@
 """Work on one step of a media item, from the uploaded file to its renditions.
 
 Guarantee: any number of deliveries of a step's task, at once or one after another, killed at any point,
-leave one set of renditions. Their keys depend on the item alone and the same file gives the same
-renditions, so a second try writes over the first; the catalog lets only the newest claim count.
+leave one set of renditions, those of one attempt and just as the catalog tells of them. Each attempt stores
+under keys of its own, and the catalog lets only the newest claim count. An attempt removes what those before
+it left behind; one that has lost its claim removes what it stored itself.
 """
 
 import logging
@@ -85,7 +86,7 @@ class MediaJob:
             return
         made, missing = self._make(facts, steps, source, folder, report)
         stored = self._store(claim, made, folder, report)
-        _held(self._catalog.complete(claim, stored, missing=missing, facts=source_of(facts)))
+        self._counted(self._catalog.complete(claim, stored, missing=missing, facts=source_of(facts)), stored)
 
     def _part(self, claim: Claim, folder: Path, report: "_Progress") -> None:
         order = part_order(claim.order)
@@ -94,22 +95,25 @@ class MediaJob:
             raise PermanentError("another file was uploaded while this one was worked on")
         report.at(_FETCHED_PERCENT)
         made, _ = self._make(order.facts, [order.step], source, folder, report)
-        _held(self._catalog.complete(claim, self._store(claim, made, folder, report)))
+        stored = self._store(claim, made, folder, report)
+        self._counted(self._catalog.complete(claim, stored), stored)
 
     def _variant(self, claim: Claim, folder: Path, report: "_Progress") -> None:
         source = self._variant_source(claim, folder)
         facts = self._sandbox.run(making.inspect, source, "image", self._settings.limits, folder=folder)
         step = Step(claim.step, "variant", 1.0, arguments=claim.order | self._focal_point(claim))
         made, _ = self._make(facts, [step], source, folder, report)
-        _held(self._catalog.complete(claim, self._store(claim, made, folder, report)))
+        stored = self._store(claim, made, folder, report)
+        self._counted(self._catalog.complete(claim, stored), stored)
 
     def _finalize(self, claim: Claim) -> None:
         made = [made_of(rendition) for rendition in self._catalog.made_so_far(claim)]
         assembled = [one for rendition in self._renditions.values() for one in rendition.assemble(made)]
         stored = [self._storage.store_text(claim, one, content) for one, content in assembled]
+        self._storage.discard_earlier(claim, stored)
         if not self._settings.media_keep_originals:
             self._storage.delete_original(claim)
-        _held(self._catalog.finish(claim, stored))
+        self._counted(self._catalog.finish(claim, stored), stored)
 
     def _fetch_original(self, claim: Claim, folder: Path) -> Path:
         size_bytes = self._storage.original(claim).size_bytes
@@ -169,7 +173,14 @@ class MediaJob:
         self, claim: Claim, made: Sequence[Made], folder: Path, report: "_Progress"
     ) -> list[Rendition]:
         report.at(_MADE_PERCENT)
-        return [self._storage.store(claim, one, folder) for one in made]
+        stored = [self._storage.store(claim, one, folder) for one in made]
+        self._storage.discard_earlier(claim, stored)
+        return stored
+
+    def _counted(self, is_counted: bool, stored: Sequence[Rendition]) -> None:
+        if not is_counted:
+            self._storage.discard(stored)
+        _held(is_counted)
 
 
 def _held(is_held: bool) -> None:

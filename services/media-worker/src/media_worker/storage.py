@@ -1,10 +1,12 @@
 """Originals and renditions in S3."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream.catalog import Hold, Rendition
 from kinstream.catalog.keys import derived_key, original_key
@@ -14,8 +16,12 @@ from media_worker.domain.containment import STORED_TYPES, not_sensible
 from media_worker.domain.recipes import Made
 from media_worker.sandbox import plain_file
 
+log = logging.getLogger(__name__)
+
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CACHING = "private, max-age=86400"
+_MOST_DELETED = 1_000
+"""Objects that one call deletes."""
 
 
 class OriginalGoneError(PermanentError):
@@ -31,7 +37,11 @@ class Original:
 
 
 class Storage:
-    """The two buckets. Storing again writes over what was there, under the same key."""
+    """The two buckets.
+
+    Each attempt at a step writes under keys of its own: one that has lost its step and does not know yet
+    cannot change what another has stored.
+    """
 
     def __init__(self, s3: Any, names: Names) -> None:
         self._s3 = s3
@@ -69,7 +79,7 @@ class Storage:
             path = plain_file(folder / Path(made.file_name).name, folder)
         except (OSError, ValueError) as error:
             raise not_sensible() from error
-        key = derived_key(item.app, item.media_id, path.name)
+        key = _key(item, path.name)
         self._s3.upload_file(
             str(path),
             self._derived,
@@ -80,7 +90,7 @@ class Storage:
 
     def store_text(self, item: Hold, made: Made, content: bytes) -> Rendition:
         """A small file that was written here."""
-        key = derived_key(item.app, item.media_id, made.file_name)
+        key = _key(item, made.file_name)
         self._s3.put_object(
             Bucket=self._derived,
             Key=key,
@@ -90,13 +100,40 @@ class Storage:
         )
         return _rendition(made, key, len(content))
 
+    def discard(self, stored: Iterable[Rendition]) -> None:
+        """Delete what counts for nothing. Where that fails it stays: it is in nobody's way."""
+        self._delete([made.object_key for made in stored])
+
+    def discard_earlier(self, item: Hold, stored: Sequence[Rendition]) -> None:
+        """Delete what earlier attempts at the step, which can count no more, left of the same files."""
+        self._delete(
+            [
+                _key(replace(item, attempt=attempt), file_name_of(made))
+                for attempt in range(1, item.attempt)
+                for made in stored
+            ]
+        )
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        try:
+            for one in range(0, len(keys), _MOST_DELETED):
+                objects = [{"Key": key} for key in keys[one : one + _MOST_DELETED]]
+                self._s3.delete_objects(Bucket=self._derived, Delete={"Objects": objects, "Quiet": True})
+        except (BotoCoreError, ClientError, OSError) as error:
+            log.warning("files that count for nothing stay", extra={"error": type(error).__name__})
+
+
+def file_name_of(rendition: Rendition) -> str:
+    """The bare name by which other files of its item name it."""
+    return rendition.object_key.rpartition("/")[2]
+
 
 def made_of(rendition: Rendition) -> Made:
     """What was stored, as the rendition's own code knows it."""
     return Made(
         name=rendition.name,
         kind=rendition.kind,
-        file_name=rendition.object_key.rpartition("/")[2],
+        file_name=file_name_of(rendition),
         content_type=rendition.content_type,
         width=rendition.width,
         height=rendition.height,
@@ -119,3 +156,7 @@ def _rendition(made: Made, key: str, size_bytes: int) -> Rendition:
         codecs=made.codecs,
         detail=made.detail,
     )
+
+
+def _key(item: Hold, file_name: str) -> str:
+    return derived_key(item.app, item.media_id, item.step, item.attempt, file_name)

@@ -144,6 +144,8 @@ class Abandoned:
     hold: Hold
     queue: str
     state: StepState
+    tries: int
+    """How often it was begun, since it last had all its tries before it."""
 
     @property
     def task(self) -> Task:

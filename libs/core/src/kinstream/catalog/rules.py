@@ -3,26 +3,31 @@
 from collections.abc import Sequence
 
 from kinstream.catalog.models import MediaItem, MediaRendition, MediaStep
-from kinstream.catalog.records import Missing, Rendition, Role, State, StepState, Task
+from kinstream.catalog.records import Abandoned, Hold, Missing, Rendition, Role, State, StepState, Task
 
 FINISHED = frozenset({StepState.DONE, StepState.FAILED})
 OPEN = frozenset({State.UPLOADED, State.PROCESSING})
 
 
-def claimable(item: MediaItem, row: MediaStep, delivery_id: str, now: int) -> bool:
-    """Whether a message may have the step now."""
+def claimable(item: MediaItem, row: MediaStep, delivery_id: str, sent_at_ms: int, now: int) -> bool:
+    """Whether a message may have the step now.
+
+    What failed for being tried too often is begun anew by a message that was sent after that: somebody
+    brought it back. Messages that were on their way already do not, or they would go on for ever.
+    """
     fits = (
         item.state == State.READY
         if row.role == Role.VARIANT
-        # An item that failed for trying too often is opened again by the step that did.
-        else item.state in OPEN or (item.state == State.FAILED and row.state == StepState.FAILED)
+        # An item that failed for trying too often is opened again by the step that did, not by an extra.
+        else item.state in OPEN
+        or (item.state == State.FAILED and row.state == StepState.FAILED and row.essential)
     )
     if not fits or (row.role == Role.FINALIZE and not all_made(item)):
         return False
     if row.state == StepState.PROCESSING:
         return row.delivery_id == delivery_id or (row.lease_until_ms or 0) < now
     if row.state == StepState.FAILED:
-        return row.exhausted and row.delivery_id != delivery_id
+        return row.exhausted and sent_at_ms >= row.updated_at_ms
     return row.state == StepState.WAITING
 
 
@@ -43,6 +48,12 @@ def step_of(item: MediaItem, name: str) -> MediaStep | None:
 def task_of(row: MediaStep) -> Task:
     """What its message has to say."""
     return Task(row.app, row.media_id, row.name, row.queue)
+
+
+def abandoned_of(row: MediaStep) -> Abandoned:
+    """The row of a step that nobody works on, as a plain value."""
+    hold = Hold(row.app, row.media_id, row.name, row.attempt)
+    return Abandoned(hold, row.queue, StepState(row.state), row.tries)
 
 
 def set_missing(item: MediaItem, step: str, missing: Sequence[Missing]) -> None:
