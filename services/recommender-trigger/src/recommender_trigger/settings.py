@@ -81,6 +81,11 @@ class TriggerSettings(CoreSettings):
     """The `activity` processor's own threshold: who is past it again after a run stays due."""
 
     @property
+    def emr_machines(self) -> int:
+        """How many a cluster has: a master, a core machine and those for tasks."""
+        return 2 + self.emr_task_instances
+
+    @property
     def policy(self) -> Policy:
         """When a run is launched."""
         return Policy(
