@@ -15,7 +15,7 @@ from kinstream import keys
 from kinstream.settings import CoreSettings
 from recommender_trigger import main
 from recommender_trigger.domain.failures import Cause
-from recommender_trigger.domain.runs import Run, State, new_run_id
+from recommender_trigger.domain.runs import Run, State, Usage, new_run_id
 from recommender_trigger.emr_events import EmrEvents
 from recommender_trigger.launchers.emr_request import job_flow
 from recommender_trigger.launchers.emr_serverless import job_run_request
@@ -92,7 +92,10 @@ async def test_run_goes_through_all_states_of_a_cluster(stand: EmrStand):
 async def test_run_goes_through_all_states_of_a_job_run(serverless: EmrStand):
     assert await _is_served(serverless, await serverless.serve(serverless.trigger()))
     (attempt,) = serverless.emr.attempts
-    run_id = (await serverless.last()).run_id
+    run = await serverless.last()
+    assert run.usage == Usage(0.5, 2.0, 0.0)
+    assert run.usd == pytest.approx(0.5 * 0.052624 + 2 * 0.0057785, abs=1e-4)
+    run_id = run.run_id
     assert attempt.request["clientToken"] == f"{run_id}-1"
     assert attempt.request["executionTimeoutMinutes"] == 180
 
@@ -193,6 +196,8 @@ async def test_job_run_that_fails_is_tried_again_by_what_it_says(
     serverless.emr.forget(Script(("RUNNING", "FAILED"), message=details, does_job=False))
     run = await serverless.serve(serverless.trigger())
     assert (run.state, run.cause, len(serverless.emr.attempts)) == (State.FAILED, cause, attempts)
+    assert run.usage
+    assert run.usage.vcpu_hours == pytest.approx(0.5 * attempts), "every attempt is paid for"
     assert run.log_uri is not None
     assert run.log_uri.endswith(f"/logs/applications/00a1/jobs/{run.handle}/")
 

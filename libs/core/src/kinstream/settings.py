@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kinstream.resources import Names
 
+LONGEST_TRAINING_SECONDS = 3 * 3600.0
+"""Default of `KINSTREAM_TRAINING_MAX_RUN_SECONDS`: the trigger ends runs by it, compaction waits for them."""
+
 
 class CoreSettings(BaseSettings):
     """Read from the environment with the prefix `KINSTREAM_`; frozen once read. Empty is as good as unset."""

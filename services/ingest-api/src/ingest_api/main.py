@@ -61,6 +61,7 @@ from ingest_api.variants import Variants
 from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
 from kinstream.catalog import open_catalog
 from kinstream.clock import now_ms
+from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.errors import KinstreamError, RetryableError
 from kinstream.exporting import exporting
 from kinstream.readiness import ReadyFile
@@ -75,6 +76,7 @@ _RETRY_PAUSE_SECONDS = 1.0
 """More than a client waits between its attempts."""
 _GARBAGE_THRESHOLD = 10_000
 """Objects between two looks for garbage: a request of many events alone makes a thousand."""
+_READS_AT_ONCE = 64
 _REDIS_TIMEOUT_SECONDS = 0.25
 _REDIS_LIVE_TIMEOUT_SECONDS = 1.0
 
@@ -103,10 +105,13 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
     async with (
         aws,
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as http,
+        # Apart from what publishes, which must not wait for those who read.
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_READS_AT_ONCE)) as reading,
         cache,
         live,
     ):
-        dynamodb, s3, sqs = [await aws.open(service) for service in ("dynamodb", "s3", "sqs")]
+        s3, sqs = [await aws.open(service) for service in ("s3", "sqs")]
+        dynamodb = _dynamodb(settings, reading)
         topic = _topic(settings, http)
         tables = Tables(dynamodb, names)
         bucket = names.of(BUCKET_QUARANTINE)
@@ -237,6 +242,13 @@ def main() -> None:
     except KinstreamError as error:
         log.error("ingest-api cannot start: %s", error)  # noqa: TRY400 - the sentence says it all
         sys.exit(1)
+
+
+def _dynamodb(settings: IngestSettings, http: aiohttp.ClientSession) -> DynamoDbHttp:
+    url = endpoint("dynamodb", settings)
+    return DynamoDbHttp(
+        http, url, settings.aws_region, CredentialsSource(settings), settings.aws_timeout_seconds
+    )
 
 
 def _topic(settings: IngestSettings, http: aiohttp.ClientSession) -> SnsTopic:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 from opentelemetry.trace import SpanKind
@@ -11,6 +12,7 @@ from opentelemetry.trace import SpanKind
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.tracing import begun
 from recommender_trigger.alerts import Operations
+from recommender_trigger.cost import charges, total_usd
 from recommender_trigger.customers import Customers
 from recommender_trigger.domain.attempts import failed
 from recommender_trigger.domain.failures import Cause
@@ -139,6 +141,7 @@ class Follower:
                     State.DONE,
                     published=outcome.published,
                     reason=outcome.reason,
+                    usd=outcome.usd,
                     cause=None,
                     ended_at_ms=self._now_ms(),
                 )
@@ -155,9 +158,10 @@ class Follower:
         status = await self._launcher.status(run)
         match status.progress:
             case Progress.SUCCEEDED:
-                return run.advanced(State.PUBLISHING)
+                return run.used(status.usage).advanced(State.PUBLISHING)
             case Progress.FAILED:
-                return self._failed(run, status.cause, status.reason, status.log_uri, status.place)
+                used = run.used(status.usage)
+                return self._failed(used, status.cause, status.reason, status.log_uri, status.place)
         if stop := self._must_stop(run):
             return self._failed(run, *stop)
         with suppress(TimeoutError):
@@ -188,10 +192,19 @@ class Follower:
             log_uri=log_uri,
             place=place,
         )
-        if not after.state.is_end:
-            told = {"run_id": run.run_id, "attempt": run.attempt, "reason": reason}
-            log.warning("attempt failed, asking for other machines", extra=told)
+        if after.state.is_end:
+            return replace(after, usd=self._cost(after))
+        told = {"run_id": run.run_id, "attempt": run.attempt, "reason": reason}
+        log.warning("attempt failed, asking for other machines", extra=told)
         return after
+
+    def _cost(self, run: Run) -> float | None:
+        """Of a run that has failed: its machines."""
+        run_ms = self._now_ms() - run.launched_at_ms
+        machines = self._settings.emr_machines
+        return total_usd(
+            charges(run.launcher, machines=machines, run_ms=run_ms, usage=run.usage, written_units=0)
+        )
 
     async def _finish(self, run: Run) -> None:
         """Tell people of a failure, then give the lock back: until both are done, the run is not over."""

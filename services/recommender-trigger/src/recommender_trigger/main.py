@@ -48,7 +48,7 @@ def build(
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     store = RunStore(dynamodb, names.of(TABLE_RECOMMENDATIONS), owner)
     customers = Customers(dynamodb, s3, names, settings.due_threshold_events)
-    publisher = Publisher(dynamodb, s3, names, store, machines=2 + settings.emr_task_instances)
+    publisher = Publisher(dynamodb, s3, names, store, machines=settings.emr_machines)
     operations = Operations(sns, names)
     follower = Follower(
         settings=settings,
