@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := libs/core services/ingest-api services/session-worker services/media-worker \
-            services/recommender-trigger[local] libs/devkit[stack,dev]
+            services/recommender-trigger[local] libs/devkit[stack,plan,dev]
 PROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := libs services tests benchmarks
 # Tests run in parallel; each worker starts an embedded stack of its own only where it needs one.

@@ -1,0 +1,1 @@
+"""The simulation: curves, fleets, tables, queues and costs. Pure."""
