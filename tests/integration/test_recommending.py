@@ -212,11 +212,11 @@ async def test_stand_in_loses_what_was_seen_since_its_own_run(world: World):
 
 async def test_customer_who_has_seen_all_of_a_list_is_served_what_is_trending(world: World):
     async with engine(world.settings) as (worker,):
-        await worker.run("activity", [_seen("a", NOW_MS)])
-    await world.trend("hot")
+        await worker.run("activity", [_seen("a", NOW_MS), _seen("hid", NOW_MS, kind="content.hidden")])
+    await world.trend("hid", "hot", "a")
     await world.list_of("r1", "a")
     await world.point(_versions("r1"))
-    assert await world.served() == (None, ["hot"])
+    assert await world.served() == (None, ["hot"]), "nor is it served those that it has just seen or hidden"
 
 
 async def test_experiment_serves_its_arm_and_tells_of_it_once_an_hour(world: World):

@@ -54,6 +54,8 @@ class TriggerSettings(CoreSettings):
     """With fewer customers to judge a model by, it is not published."""
     training_new_share: float = Field(0.05, ge=0, le=1)
     """Share of a list's places for new contents, by lot: what nobody has seen yet gets a chance."""
+    training_new_customers: int = Field(3, ge=1)
+    """From how many customers on a new content gets such a place: nobody pushes a made-up one to all."""
     training_driver_memory: str = Field("1g", pattern=r"^[1-9][0-9]*[mg]$")
     training_local_cores: int | None = Field(None, ge=1)
     """Cores of the local launcher; all of the machine's where it is not set."""

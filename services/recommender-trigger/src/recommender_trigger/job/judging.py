@@ -23,7 +23,7 @@ BETAS = (0.0, 0.5, 1.0, 2.0, 4.0, 6.0, 9.0)
 DEFAULT_BETA = 6.0
 FEWEST_USERS_FOR_A_SWEEP = 10
 SLICE = 0.2
-"""Share of the events, the newest, on which a model is judged."""
+"""Share of what customers did, the newest, on which a model is judged."""
 INCUMBENT_SHARE = 0.98
 """Of the NDCG of the recipe that is served now: less is a step back."""
 HOUR_MS = 3_600_000
@@ -108,17 +108,18 @@ def chosen_beta(by_beta: Mapping[float, Sequence[float]]) -> float:
 def windows(events: DataFrame) -> tuple[int, int]:
     """(start of the inner window, of the outer one), whole hours.
 
-    By when customers first turned to a content: one that does the same a thousand times in the last hour
-    must not draw the windows together to that hour.
+    By how many customers turned to something new in each hour: nobody who does a thousand things in the last
+    hour, or has made up a thousand names, draws the windows together to that hour.
     """
     first = events.groupBy("u", "i").agg(F.min("t").alias("t"))
-    hours = first.groupBy(F.floor(F.col("t") / HOUR_MS).alias("hour")).count().orderBy("hour").collect()
-    total, so_far = sum(hour["count"] for hour in hours), 0
+    by_hour = first.groupBy(F.floor(F.col("t") / HOUR_MS).alias("hour"))
+    hours = by_hour.agg(F.countDistinct("u").alias("customers")).orderBy("hour").collect()
+    total, so_far = sum(hour["customers"] for hour in hours), 0
     starts: list[int] = []
     for hour in hours:
         while len(starts) < 2 and so_far >= (1 - SLICE) ** (2 - len(starts)) * total:
             starts.append(hour["hour"] * HOUR_MS)
-        so_far += hour["count"]
+        so_far += hour["customers"]
     starts += [(hours[-1]["hour"] + 1) * HOUR_MS] * (2 - len(starts))
     return starts[0], starts[1]
 

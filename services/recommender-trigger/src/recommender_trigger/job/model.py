@@ -103,7 +103,7 @@ class Contents(NamedTuple):
 
 
 def contents_of(events: DataFrame, as_of_ms: float, size: int, args: argparse.Namespace) -> Contents:
-    """Customers by decayed weight, customers, and whether the first event is younger than `--new-days`."""
+    """Customers by decayed weight, customers, and whether it is new: young, and no affair of a few."""
     weight = F.when(F.col("type") == LIKED, WEIGHTS[LIKED]).when(F.col("type") == VIEWED, WEIGHTS[VIEWED])
     age_days = (F.lit(as_of_ms) - F.col("t")) / DAY_MS
     wanted = ~F.col("type").isin(HIDDEN, DISLIKED)
@@ -130,7 +130,9 @@ def contents_of(events: DataFrame, as_of_ms: float, size: int, args: argparse.Na
     for row in rows:
         contents.trend[row["i"]] = round(row["trend"] or 0.0, 6)
         contents.popular[row["i"]] = row["popular"]
-        contents.is_new[row["i"]] = row["first_ms"] >= as_of_ms - args.new_days * DAY_MS
+        # One alone, or two, could push a made-up content to everybody.
+        is_young = row["first_ms"] >= as_of_ms - args.new_days * DAY_MS
+        contents.is_new[row["i"]] = is_young and row["popular"] >= args.new_customers
     return contents
 
 
