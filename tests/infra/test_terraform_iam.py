@@ -237,8 +237,13 @@ _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "bucket.sign_download": ("s3:GetObject",),
     "tasks.protect": ("ecs:UpdateTaskProtection",),
     "clusters.list": ("elasticmapreduce:ListClusters",),
-    # A cluster is launched with tags and two roles.
-    "clusters.launch": ("elasticmapreduce:RunJobFlow", "elasticmapreduce:AddTags", "iam:PassRole"),
+    # A cluster is launched with tags, two roles and an idle time.
+    "clusters.launch": (
+        "elasticmapreduce:RunJobFlow",
+        "elasticmapreduce:AddTags",
+        "elasticmapreduce:PutAutoTerminationPolicy",
+        "iam:PassRole",
+    ),
     "clusters.describe": ("elasticmapreduce:DescribeCluster",),
     "clusters.list_steps": ("elasticmapreduce:ListSteps",),
     "clusters.terminate": ("elasticmapreduce:TerminateJobFlows",),

@@ -246,6 +246,26 @@ async def test_cluster_that_cannot_be_looked_at_is_told_of_and_ended_as_soon_as_
     assert await stand.store().lock(APP) is None
 
 
+async def test_cluster_is_ended_also_while_nobody_can_be_told(stand: EmrStand):
+    stand.emr.forget(Script(("RUNNING",)))
+    stand.faults.strike(Fault("Publish", Kind.ERROR, times=10**6))
+    trigger = stand.trigger(faulty=True, training_max_run_seconds=60)
+    await trigger.tick()
+    await stand.until_launched()
+    stand.clock.move(61)
+    for _ in range(300):
+        if not stand.emr.at_work:
+            break
+        await asyncio.sleep(0.05)
+    assert not stand.emr.at_work
+    run = await stand.last()
+    assert not await stand.told(run.run_id)
+    stand.faults.relent()
+    await trigger.idle()
+    assert [alert["cause"] for alert in await stand.told(run.run_id)] == ["deadline"]
+    assert await stand.store().lock(APP) is None
+
+
 OPERATIONS = ("RunJobFlow", "ListClusters", "DescribeCluster", "ListSteps")
 SERVERLESS_OPERATIONS = ("StartJobRun", "ListJobRuns", "GetJobRun")
 KINDS = (Kind.LOST, Kind.THROTTLING, Kind.ERROR, Kind.BEFORE)

@@ -45,7 +45,7 @@ def exporting(service: str, settings: CoreSettings) -> Iterator[None]:
 
 
 def export_spans_at_once(service: str, settings: CoreSettings) -> None:
-    """From now on send each span when it ends, from the thread in which it does, for at most a second.
+    """From now on send each span when it ends, from the thread in which it does, for about a second at most.
 
     For processes with few spans that fork: a thread of the exporter's would not live on in the child, or
     would be begun anew in one that must have no such thing. Nothing where no collector is set.
@@ -67,7 +67,9 @@ def _trace(
     from opentelemetry.sdk.trace import TracerProvider
 
     provider = TracerProvider(resource=_resource(service, settings), shutdown_on_exit=False)
-    provider.add_span_processor(process(OTLPSpanExporter(f"{url}/v1/traces", timeout=_TIMEOUT_SECONDS)))
+    # A connection that is kept would be shared with children forked later, and answers mixed up.
+    exporter = OTLPSpanExporter(f"{url}/v1/traces", timeout=_TIMEOUT_SECONDS, headers={"Connection": "close"})
+    provider.add_span_processor(process(exporter))
     trace.set_tracer_provider(provider)
     return provider
 

@@ -2,9 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kinstream.resources import Names
@@ -13,12 +13,18 @@ LONGEST_TRAINING_SECONDS = 3 * 3600.0
 """Default of `KINSTREAM_TRAINING_MAX_RUN_SECONDS`: the trigger ends runs by it, compaction waits for them."""
 
 
-class CoreSettings(BaseSettings):
-    """Read from the environment with the prefix `KINSTREAM_`; frozen once read. Empty is as good as unset."""
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
 
-    model_config = SettingsConfigDict(
-        env_prefix="KINSTREAM_", env_ignore_empty=True, frozen=True, extra="ignore"
-    )
+
+OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
+"""A setting that may be left out; a template that leaves it empty means the same."""
+
+
+class CoreSettings(BaseSettings):
+    """Read from the environment with the prefix `KINSTREAM_`; frozen once read."""
+
+    model_config = SettingsConfigDict(env_prefix="KINSTREAM_", frozen=True, extra="ignore")
 
     name_prefix: str = Field("kinstream", pattern=r"^[a-z][a-z0-9-]{2,30}$")
     """First part of every resource's name, so that two deployments can share an account."""
@@ -35,7 +41,7 @@ class CoreSettings(BaseSettings):
     ready_file: Path | None = None
     """Where a worker says that it is ready; see `kinstream.readiness`."""
     log_level: str = "INFO"
-    otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^/]+$")
+    otlp_endpoint: OptionalText = Field(None, pattern=r"^https?://[^/]+$")
     """An OpenTelemetry collector's address for OTLP over HTTP, say http://127.0.0.1:4318. None: no traces."""
     trace_ratio: float = Field(0.01, ge=0, le=1)
     """Share of the requests that are traced, each to its end, where there is a collector."""

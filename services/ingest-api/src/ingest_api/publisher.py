@@ -9,6 +9,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -183,7 +184,8 @@ class Publisher:
             self._pump()
         if self._timer is None and not self._due and (self._open or self._ready):
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._bounds.linger_seconds, self._on_linger)
+            # In no request's context, here and below: what is sent is of many.
+            self._timer = loop.call_later(self._bounds.linger_seconds, self._on_linger, context=Context())
 
     def _on_linger(self) -> None:
         self._timer = None
@@ -201,9 +203,9 @@ class Publisher:
                 return
             if self._ready_count < MAX_BATCH_MESSAGES and not self._due:
                 return
-            task = asyncio.create_task(self._deliver(self._next_batch()))
+            task = asyncio.create_task(self._deliver(self._next_batch()), context=Context())
             self._sending.add(task)
-            task.add_done_callback(self._on_delivered)
+            task.add_done_callback(self._on_delivered, context=Context())
 
     def _next_batch(self) -> list[_Sealed]:
         """The next chunk of each app in turn, as many as a call may hold."""

@@ -1,5 +1,6 @@
 """What recommendations are made of, out of DynamoDB: the pointer, a customer's lists, what was seen since."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,12 @@ from kinstream.ledger_format import decode_bucket, join_key, partition_key, spli
 from kinstream.resources import TABLE_LEDGER, TABLE_RECOMMENDATIONS, Names
 from kinstream.versions import Serving, Versions, versions_of
 
+log = logging.getLogger(__name__)
+
 _LISTS = 8
 """Runs that failed half-way and those that were taken back may lie before the list that is served."""
-_BUCKETS = 8
+_BUCKETS, _MORE_BUCKETS = 8, 64
+"""Of a first query, which is enough for most, and of one that follows."""
 _MOST_QUERIES = 12
 """Of one customer's ledger: an answer takes a bounded time, whatever the customer's devices do."""
 _HOUR_MS = 3_600_000
@@ -83,14 +87,14 @@ class RecommendationReads:
         oldest_ms = (since_ms - LATE_MS) // _HOUR_MS * _HOUR_MS
         condition, values = "pk = :pk", {":pk": partition}
         found: set[str] = set()
-        for _ in range(_MOST_QUERIES):
+        for number in range(_MOST_QUERIES):
             async with answering():
                 answer = await self._dynamodb.query(
                     TableName=self._ledger,
                     KeyConditionExpression=condition,
                     ExpressionAttributeValues=to_item(values),
                     ScanIndexForward=False,
-                    Limit=_BUCKETS,
+                    Limit=_MORE_BUCKETS if number else _BUCKETS,
                     ConsistentRead=True,
                 )
             passed: str | None = None
@@ -107,6 +111,8 @@ class RecommendationReads:
             # All of a device's buckets lie behind its name and @.
             before = answer["LastEvaluatedKey"]["sk"]["S"] if passed is None else f"{join_key(passed)}@"
             values = {":pk": partition, ":before": before}
+        else:
+            log.warning("of a customer with very many devices or hours, not all were looked at")
         return found
 
 

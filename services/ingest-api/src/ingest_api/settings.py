@@ -1,21 +1,13 @@
 """Settings of ingest-api, beside those that every service shares."""
 
-from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from kinstream.catalog.limits import MediaSettings
+from kinstream.settings import OptionalText
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def _none_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
-"""A setting that may be left out; a template that leaves it empty means the same."""
 
 
 class IngestSettings(MediaSettings):

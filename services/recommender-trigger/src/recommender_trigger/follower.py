@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from opentelemetry.trace import SpanKind
@@ -124,7 +125,9 @@ class Follower:
 
     async def _step(self, run: Run) -> Run:
         if run.state is not State.PUBLISHING and run.launcher != self._launcher.name:
-            return self._failed(run, Cause.JOB, f"the trigger does not launch by {run.launcher} any more")
+            left = f"; end {run.handle} there by hand" if run.handle else ""
+            reason = f"the trigger does not launch by {run.launcher} any more{left}"
+            return self._failed(run, Cause.JOB, reason)
         match run.state:
             case State.LAUNCHING:
                 return await self._launch(run)
@@ -215,18 +218,23 @@ class Follower:
             "reason": run.reason,
         }
         if run.state is State.FAILED:
-            # People first: what cannot be ended is what they must hear of.
-            if run.run_id not in self._told:
-                log.error("run failed", extra=told)
-                more = {"cause": run.cause, "log": run.log_uri, "attempts": run.attempt, "handle": run.handle}
-                await self._operations.tell("a training run failed", "training.failed", **told, **more)
-                self._told.add(run.run_id)
-            if run.launcher == self._launcher.name:
-                await self._launcher.terminate(run)
+            # Neither waits for the other: what cannot be told must end, and what cannot be ended be told.
+            try:
+                await self._tell(run, told)
+            finally:
+                if run.launcher == self._launcher.name:
+                    await self._launcher.terminate(run)
         else:
             log.info("run done", extra=told)
         await self._store.release(run)
         self._told.discard(run.run_id)
+
+    async def _tell(self, run: Run, told: dict[str, Any]) -> None:
+        if run.run_id not in self._told:
+            log.error("run failed", extra=told)
+            more = {"cause": run.cause, "log": run.log_uri, "attempts": run.attempt, "handle": run.handle}
+            await self._operations.tell("a training run failed", "training.failed", **told, **more)
+            self._told.add(run.run_id)
 
     async def _keep_lease(self, run: Run) -> None:
         """Renew until the lease is lost; returning means that it is."""

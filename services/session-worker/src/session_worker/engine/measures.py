@@ -4,6 +4,9 @@ from opentelemetry import metrics
 
 from session_worker.engine.groups import Outcome
 
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""OpenTelemetry's own bounds are made for milliseconds."""
+
 
 class Measures:
     """Of one processor: what came of its events, and how long its groups take."""
@@ -18,7 +21,10 @@ class Measures:
             "kinstream.messages.failed", unit="{message}", description="Messages that are to be tried again"
         )
         self._seconds = meter.create_histogram(
-            "kinstream.group.duration", unit="s", description="From messages received to all of them settled"
+            "kinstream.group.duration",
+            unit="s",
+            description="From messages received to all of them settled",
+            explicit_bucket_boundaries_advisory=_SECONDS,
         )
 
     def add(self, outcome: Outcome, seconds: float) -> None:
