@@ -199,10 +199,10 @@ def test_variant_that_nobody_begins_is_told_to_whoever_asks_a_minute_later(url: 
     migrate(url)
     catalog = Catalog(url)
     media_id = made_ready(catalog, app)
-    assert catalog.api.order_variant(app, media_id, "image-w64", {})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
     later = MediaRepository(_engine(url), lambda: now_ms() + 61_000)
-    assert later.order_variant(app, media_id, "image-w64", {})
-    assert not later.order_variant(app, media_id, "image-w64", {})
+    assert later.order_variant(app, media_id, "image-w64", {}, most=9)
+    assert not later.order_variant(app, media_id, "image-w64", {}, most=9)
     later.close()
     catalog.close()
 
@@ -371,8 +371,8 @@ def test_end_of_an_item_is_announced_until_that_is_recorded(catalog: Catalog, ap
 def test_variant_is_ordered_once_made_and_kept_apart(catalog: Catalog, app: str) -> None:
     media_id = made_ready(catalog, app)
     assert catalog.api.variant(app, media_id, "image-w64") is None
-    assert catalog.api.order_variant(app, media_id, "image-w64", {"width": 64})
-    assert not catalog.api.order_variant(app, media_id, "image-w64", {"width": 64})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {"width": 64}, most=9)
+    assert not catalog.api.order_variant(app, media_id, "image-w64", {"width": 64}, most=9)
     assert catalog.api.variant(app, media_id, "image-w64").state == StepState.WAITING
     claim = claimed(catalog, app, media_id, "image-w64")
     assert (claim.role, claim.order) == (Role.VARIANT, {"width": 64})
@@ -385,18 +385,18 @@ def test_variant_is_ordered_once_made_and_kept_apart(catalog: Catalog, app: str)
 
 
 def test_variant_of_an_item_that_is_not_ready_is_not_ordered(catalog: Catalog, app: str) -> None:
-    assert not catalog.api.order_variant(app, uploaded(catalog, app), "image-w64", {})
-    assert not catalog.api.order_variant(app, "unknown", "image-w64", {})
+    assert not catalog.api.order_variant(app, uploaded(catalog, app), "image-w64", {}, most=9)
+    assert not catalog.api.order_variant(app, "unknown", "image-w64", {}, most=9)
 
 
 def test_variant_that_failed_leaves_its_item_ready(catalog: Catalog, app: str) -> None:
     media_id = made_ready(catalog, app)
-    catalog.api.order_variant(app, media_id, "image-w64", {})
+    catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
     catalog.work.fail(claimed(catalog, app, media_id, "image-w64"), "tried 5 times", exhausted=True)
 
     assert catalog.api.get(app, media_id).state == State.READY
     assert catalog.api.variant(app, media_id, "image-w64").reason == "tried 5 times"
-    assert catalog.api.order_variant(app, media_id, "image-w64", {})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])

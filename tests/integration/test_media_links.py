@@ -170,7 +170,7 @@ def test_a_picture_is_kept_and_caches_are_told_for_how_long(app, worker, anyone,
     media_id = worker.ready(app.name, CUSTOMER)
     url = image_url(app, media_id, w=200)
     catalog_name = "image-w200-inside-jpeg-q80"
-    worker.catalog.order_variant(app.name, media_id, catalog_name, {})
+    worker.catalog.order_variant(app.name, media_id, catalog_name, {}, most=9)
     worker.make_variant(app.name, media_id, catalog_name, b"picture")
     orders(service)
 
@@ -215,7 +215,7 @@ def test_a_server_signs_by_itself_as_the_documentation_shows(app, worker, anyone
     exec(compile(snippet, "docs/media.md", "exec"), scope)  # noqa: S102 - our own page
     key = app.reader.get("/v1/signing-key").json()["key"]
     media_id = worker.ready(app.name, CUSTOMER)
-    worker.catalog.order_variant(app.name, media_id, "image-w200-inside-jpeg-q80", {})
+    worker.catalog.order_variant(app.name, media_id, "image-w200-inside-jpeg-q80", {}, most=9)
     worker.make_variant(app.name, media_id, "image-w200-inside-jpeg-q80", b"picture")
     path = f"/v1/media/{media_id}/image"
     assert anyone.get(scope["signed"](key, app.name, path, life_seconds=60, w=200)).content == b"picture"
@@ -252,7 +252,7 @@ def test_what_has_no_picture_is_refused_and_says_why(app, worker, anyone):
     assert asked(worker.declare(app.name, CUSTOMER)) == (409, "not_ready_yet")
     assert asked(worker.ready(app.name, CUSTOMER, "audio")) == (409, "no_picture")
     broken = worker.ready(app.name, CUSTOMER)
-    worker.catalog.order_variant(app.name, broken, "image-w64-inside-jpeg-q80", {})
+    worker.catalog.order_variant(app.name, broken, "image-w64-inside-jpeg-q80", {}, most=9)
     worker.fail_variant(app.name, broken, "image-w64-inside-jpeg-q80", "the original is gone")
     answer = anyone.get(signed(app, f"/v1/media/{broken}/image", "w=64"))
     assert code(answer) == (409, "cannot_be_made")
