@@ -1,5 +1,8 @@
 """What the catalog promises, on SQLite and on Postgres."""
 
+import os
+import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -492,3 +495,29 @@ def test_catalog_without_tables_is_worth_waiting_for(tmp_path: Path) -> None:
     with pytest.raises(RetryableError, match="no such table"):
         empty.check()
     empty.close()
+
+
+def test_server_that_swallows_what_it_is_sent_is_given_up() -> None:
+    # The kernel takes the connection, and nobody ever reads from it.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        catalog = open_catalog(
+            f"postgresql://somebody@127.0.0.1:{port}/catalog?connect_timeout=2&sslmode=disable"
+        )
+        with pytest.raises(RetryableError, match="cannot be used now"):
+            catalog.check()
+        catalog.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels call these options differently")
+def test_connection_to_a_server_that_vanishes_ends_by_itself(postgres_url: str) -> None:
+    engine = _engine(postgres_url)
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        assert raw.info.get_parameters()["connect_timeout"] == "5"
+        with socket.socket(fileno=os.dup(raw.fileno())) as wire:
+            wanted = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+            found = [wire.getsockopt(socket.IPPROTO_TCP, one) for one in wanted]
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    engine.dispose()
+    assert found == [10, 5, 3, 20_000]
