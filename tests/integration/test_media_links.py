@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from kinstream.catalog import Rendition, open_catalog, open_work
-from kinstream.resources import QUEUE_UPLOADS
+from kinstream.resources import BUCKET_DERIVED, QUEUE_UPLOADS
 from tests.support.ingest import App, Service
 from tests.support.media_items import WorkersDouble
 from tests.support.stack import eventually
@@ -259,3 +259,13 @@ def test_what_has_no_picture_is_refused_and_says_why(app, worker, anyone):
     assert "the original is gone" in answer.json()["message"]
     for name in ("hls.m3u8", "original", "video.mp4", "..%2F..%2Fother"):
         assert code(anyone.get(signed(app, f"/v1/media/{broken}/files/{name}", "x=1"))) == (404, "not_found")
+
+
+def test_a_file_that_is_gone_from_its_bucket_is_not_found(app, service, worker, anyone):
+    media_id = worker.ready(app.name, CUSTOMER, "video", FACTS, VIDEO)
+    item = worker.catalog.get(app.name, media_id)
+    bucket = service.settings.names.of(BUCKET_DERIVED)
+    for made in item.renditions:
+        service.aws("s3").delete_object(Bucket=bucket, Key=made.object_key)
+    answer = anyone.get(signed(app, f"/v1/media/{media_id}/files/hls.m3u8", "x=1"))
+    assert code(answer) == (404, "not_found")
