@@ -1,5 +1,8 @@
 """What the catalog promises, on SQLite and on Postgres."""
 
+import os
+import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -199,10 +202,10 @@ def test_variant_that_nobody_begins_is_told_to_whoever_asks_a_minute_later(url: 
     migrate(url)
     catalog = Catalog(url)
     media_id = made_ready(catalog, app)
-    assert catalog.api.order_variant(app, media_id, "image-w64", {})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
     later = MediaRepository(_engine(url), lambda: now_ms() + 61_000)
-    assert later.order_variant(app, media_id, "image-w64", {})
-    assert not later.order_variant(app, media_id, "image-w64", {})
+    assert later.order_variant(app, media_id, "image-w64", {}, most=9)
+    assert not later.order_variant(app, media_id, "image-w64", {}, most=9)
     later.close()
     catalog.close()
 
@@ -371,8 +374,8 @@ def test_end_of_an_item_is_announced_until_that_is_recorded(catalog: Catalog, ap
 def test_variant_is_ordered_once_made_and_kept_apart(catalog: Catalog, app: str) -> None:
     media_id = made_ready(catalog, app)
     assert catalog.api.variant(app, media_id, "image-w64") is None
-    assert catalog.api.order_variant(app, media_id, "image-w64", {"width": 64})
-    assert not catalog.api.order_variant(app, media_id, "image-w64", {"width": 64})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {"width": 64}, most=9)
+    assert not catalog.api.order_variant(app, media_id, "image-w64", {"width": 64}, most=9)
     assert catalog.api.variant(app, media_id, "image-w64").state == StepState.WAITING
     claim = claimed(catalog, app, media_id, "image-w64")
     assert (claim.role, claim.order) == (Role.VARIANT, {"width": 64})
@@ -385,18 +388,18 @@ def test_variant_is_ordered_once_made_and_kept_apart(catalog: Catalog, app: str)
 
 
 def test_variant_of_an_item_that_is_not_ready_is_not_ordered(catalog: Catalog, app: str) -> None:
-    assert not catalog.api.order_variant(app, uploaded(catalog, app), "image-w64", {})
-    assert not catalog.api.order_variant(app, "unknown", "image-w64", {})
+    assert not catalog.api.order_variant(app, uploaded(catalog, app), "image-w64", {}, most=9)
+    assert not catalog.api.order_variant(app, "unknown", "image-w64", {}, most=9)
 
 
 def test_variant_that_failed_leaves_its_item_ready(catalog: Catalog, app: str) -> None:
     media_id = made_ready(catalog, app)
-    catalog.api.order_variant(app, media_id, "image-w64", {})
+    catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
     catalog.work.fail(claimed(catalog, app, media_id, "image-w64"), "tried 5 times", exhausted=True)
 
     assert catalog.api.get(app, media_id).state == State.READY
     assert catalog.api.variant(app, media_id, "image-w64").reason == "tried 5 times"
-    assert catalog.api.order_variant(app, media_id, "image-w64", {})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
@@ -492,3 +495,29 @@ def test_catalog_without_tables_is_worth_waiting_for(tmp_path: Path) -> None:
     with pytest.raises(RetryableError, match="no such table"):
         empty.check()
     empty.close()
+
+
+def test_server_that_swallows_what_it_is_sent_is_given_up() -> None:
+    # The kernel takes the connection, and nobody ever reads from it.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        catalog = open_catalog(
+            f"postgresql://somebody@127.0.0.1:{port}/catalog?connect_timeout=2&sslmode=disable"
+        )
+        with pytest.raises(RetryableError, match="cannot be used now"):
+            catalog.check()
+        catalog.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels call these options differently")
+def test_connection_to_a_server_that_vanishes_ends_by_itself(postgres_url: str) -> None:
+    engine = _engine(postgres_url)
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        assert raw.info.get_parameters()["connect_timeout"] == "5"
+        with socket.socket(fileno=os.dup(raw.fileno())) as wire:
+            wanted = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+            found = [wire.getsockopt(socket.IPPROTO_TCP, one) for one in wanted]
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    engine.dispose()
+    assert found == [10, 5, 3, 20_000]

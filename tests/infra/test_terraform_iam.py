@@ -83,7 +83,7 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
         queue/uploads: get_queue_url send_message
-        bucket/derived: sign_download get_object"""),
+        bucket/derived: list_objects sign_download get_object"""),
     **dict.fromkeys(
         ("media-worker", "media-worker-large"),
         _calls("""
@@ -93,7 +93,7 @@ CALLS: Mapping[str, frozenset[Call]] = {
         queue/media-large: get_queue_url get_queue_attributes send_message receive_message delete_message
         queue/media-large: change_message_visibility
         bucket/uploads: list_objects get_object
-        bucket/derived: get_object put_object delete_objects abort_upload
+        bucket/derived: list_objects get_object put_object delete_objects abort_upload
         topic/media: publish
         tasks: protect"""),
     ),

@@ -19,6 +19,8 @@ from kinstream.catalog import (
     open_work,
 )
 from kinstream.catalog.keys import original_key
+from kinstream.catalog.variants import VariantSpec
+from kinstream.errors import PermanentError
 from kinstream.live import open_publisher
 from kinstream.resources import BUCKET_DERIVED, BUCKET_UPLOADS
 from kinstream_devkit.generate.media import write_photo
@@ -133,6 +135,19 @@ def test_attempt_that_has_lost_its_step_changes_nothing_of_what_the_winner_store
     told = bench.told()
     assert len(told) > 2
     assert bench.stored() == told
+
+
+def test_variant_whose_sources_are_gone_is_refused_for_good(bench: Bench) -> None:
+    bench.attempt(bench.claim())
+    keys = [*bench.told(), original_key(*ITEM)]
+    for bucket in (BUCKET_UPLOADS, BUCKET_DERIVED):
+        objects = [{"Key": key} for key in keys]
+        bench.s3.delete_objects(Bucket=bench.settings.names.of(bucket), Delete={"Objects": objects})
+    spec = VariantSpec(width=64)
+    assert bench.api.order_variant(*ITEM, spec.name, spec.arguments, most=9)
+
+    with pytest.raises(PermanentError, match="that this one is made of is gone"):
+        bench.attempt(bench.claim(spec.name))
 
 
 def test_attempt_removes_what_one_before_it_left_when_it_was_killed(bench: Bench) -> None:

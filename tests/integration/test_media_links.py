@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from kinstream.catalog import Rendition, open_catalog, open_work
-from kinstream.resources import QUEUE_UPLOADS
+from kinstream.resources import BUCKET_DERIVED, QUEUE_UPLOADS
 from tests.support.ingest import App, Service
 from tests.support.media_items import WorkersDouble
 from tests.support.stack import eventually
@@ -170,7 +170,7 @@ def test_a_picture_is_kept_and_caches_are_told_for_how_long(app, worker, anyone,
     media_id = worker.ready(app.name, CUSTOMER)
     url = image_url(app, media_id, w=200)
     catalog_name = "image-w200-inside-jpeg-q80"
-    worker.catalog.order_variant(app.name, media_id, catalog_name, {})
+    worker.catalog.order_variant(app.name, media_id, catalog_name, {}, most=9)
     worker.make_variant(app.name, media_id, catalog_name, b"picture")
     orders(service)
 
@@ -215,7 +215,7 @@ def test_a_server_signs_by_itself_as_the_documentation_shows(app, worker, anyone
     exec(compile(snippet, "docs/media.md", "exec"), scope)  # noqa: S102 - our own page
     key = app.reader.get("/v1/signing-key").json()["key"]
     media_id = worker.ready(app.name, CUSTOMER)
-    worker.catalog.order_variant(app.name, media_id, "image-w200-inside-jpeg-q80", {})
+    worker.catalog.order_variant(app.name, media_id, "image-w200-inside-jpeg-q80", {}, most=9)
     worker.make_variant(app.name, media_id, "image-w200-inside-jpeg-q80", b"picture")
     path = f"/v1/media/{media_id}/image"
     assert anyone.get(scope["signed"](key, app.name, path, life_seconds=60, w=200)).content == b"picture"
@@ -252,10 +252,20 @@ def test_what_has_no_picture_is_refused_and_says_why(app, worker, anyone):
     assert asked(worker.declare(app.name, CUSTOMER)) == (409, "not_ready_yet")
     assert asked(worker.ready(app.name, CUSTOMER, "audio")) == (409, "no_picture")
     broken = worker.ready(app.name, CUSTOMER)
-    worker.catalog.order_variant(app.name, broken, "image-w64-inside-jpeg-q80", {})
+    worker.catalog.order_variant(app.name, broken, "image-w64-inside-jpeg-q80", {}, most=9)
     worker.fail_variant(app.name, broken, "image-w64-inside-jpeg-q80", "the original is gone")
     answer = anyone.get(signed(app, f"/v1/media/{broken}/image", "w=64"))
     assert code(answer) == (409, "cannot_be_made")
     assert "the original is gone" in answer.json()["message"]
     for name in ("hls.m3u8", "original", "video.mp4", "..%2F..%2Fother"):
         assert code(anyone.get(signed(app, f"/v1/media/{broken}/files/{name}", "x=1"))) == (404, "not_found")
+
+
+def test_a_file_that_is_gone_from_its_bucket_is_not_found(app, service, worker, anyone):
+    media_id = worker.ready(app.name, CUSTOMER, "video", FACTS, VIDEO)
+    item = worker.catalog.get(app.name, media_id)
+    bucket = service.settings.names.of(BUCKET_DERIVED)
+    for made in item.renditions:
+        service.aws("s3").delete_object(Bucket=bucket, Key=made.object_key)
+    answer = anyone.get(signed(app, f"/v1/media/{media_id}/files/hls.m3u8", "x=1"))
+    assert code(answer) == (404, "not_found")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from tests.support.media_samples import (
 )
 from tests.support.media_stack import FINAL, MediaStack, bearer, end, until
 from tests.support.ministack import ministack
+from tests.support.processes import is_seen
 
 
 @contextmanager
@@ -159,6 +161,14 @@ def test_killed_child_and_killed_worker_lose_nothing(stack: MediaStack, tmp_path
     assert item["state"] == "ready"
     assert stack.attempt(media_id) == 3
     assert list(stack.work_dir.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes look into each other by /proc")
+def test_decoder_taken_over_cannot_read_the_keys_of_its_worker(stack: MediaStack) -> None:
+    with stack.worker() as process:
+        children = psutil.Process(process.pid).children()
+        assert len(children) > 1
+        assert not any(is_seen(pid) for pid in [process.pid, *(child.pid for child in children)])
 
 
 def waiting_for(root: Path) -> list[Path]:

@@ -36,6 +36,16 @@ from tests.support.ingest import URL_KEY
 
 FINAL = ("ready", "failed")
 
+_WORKER = """
+import sys
+from media_worker.main import main
+from media_worker.sandbox.kernel import drop_capabilities
+if sys.platform == "linux":
+    drop_capabilities()
+main()
+"""
+"""As it runs in its container: without root's powers, whoever runs the tests."""
+
 
 class MediaStack:
     """One deployment on an emulator: the routes, the catalog, and a worker process to start and kill."""
@@ -97,7 +107,7 @@ class MediaStack:
 
     def _spawn(self, ready: Path, sink: IO[bytes], extra: dict[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-c", "from media_worker.main import main; main()"],
+            [sys.executable, "-c", _WORKER],
             env=os.environ
             | {
                 "KINSTREAM_NAME_PREFIX": self.settings.name_prefix,

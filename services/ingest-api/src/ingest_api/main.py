@@ -169,7 +169,9 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         files = DerivedFiles(s3, presigner, names.of(BUCKET_DERIVED))
         manifests = Manifests(files, links, settings.media_url_expiry_seconds)
         uploads = UploadsQueue(sqs, names.of(QUEUE_UPLOADS))
-        variants = Variants(catalog, uploads.send, settings.media_image_wait_seconds)
+        variants = Variants(
+            catalog, uploads.send, settings.media_image_wait_seconds, settings.media_max_variants
+        )
         hub = LiveHub(live, settings.name_prefix, _stream_bounds(settings))
         readiness.at_the_end(hub.stop)
         readiness.at_the_end(variants.stop)

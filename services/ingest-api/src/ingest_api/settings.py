@@ -23,6 +23,8 @@ class IngestSettings(MediaSettings):
     """Secret that signed URLs are made with, 32 characters or more; while it is replaced `new,old`."""
     media_image_wait_seconds: float = Field(10.0, ge=0, le=25)
     """How long a client waits for a picture that is made for it; then it is told to ask again."""
+    media_max_variants: int = Field(200, ge=1)
+    """Pictures of other sizes that one item may have: each is made once, and kept."""
     stream_heartbeat_seconds: float = Field(15.0, gt=0)
     """A comment so often on a quiet stream, so that nobody in between takes it for dead."""
     stream_max_waiting_events: int = Field(100, ge=1)

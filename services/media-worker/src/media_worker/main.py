@@ -20,6 +20,7 @@ from kinstream.readiness import ReadyFile
 from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE, QUEUE_UPLOADS, TOPIC_MEDIA
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
+from media_worker.sandbox.kernel import hide_process
 from media_worker.settings import MediaWorkerSettings
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ _TALKATIVE = ("celery.worker.strategy", "celery.app.trace")
 
 def main() -> None:
     """Run until SIGTERM or SIGINT. Work under way gets the grace to finish, then goes back to the queue."""
+    # Before any child: what decodes a stranger's file must not read this process's keys.
+    hide_process()
     # Read by Celery when it is imported: SIGTERM then means its soft shutdown.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
     settings = read_settings(MediaWorkerSettings, "media-worker")

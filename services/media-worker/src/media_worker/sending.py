@@ -1,6 +1,7 @@
 """Sends media tasks to their queues."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +19,8 @@ SendTask = Callable[[UUID, Task], None]
 class TaskSender:
     """Sends media tasks through Celery; the message holds ids and nothing else. For one thread.
 
-    A connection that has failed once is thrown away: kombu would go on with a channel of it that is
-    closed, and fail with it for ever.
+    A connection that has failed once is closed and thrown away: kombu would go on with a channel of it that
+    is closed, and fail with it for ever.
     """
 
     def __init__(self, app: Celery, names: Names) -> None:
@@ -46,4 +47,10 @@ class TaskSender:
             sent = True
         finally:
             if not sent:
-                self._connection = None
+                self._close()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        # Its failure has an error of its own, which is the one to be told.
+        with suppress(Exception):
+            connection.release()

@@ -1,7 +1,8 @@
 """Originals and renditions in S3."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,21 +51,19 @@ class Storage:
 
     def original(self, item: Hold) -> Original:
         """The upload as it is now; OriginalGoneError where it is gone."""
-        try:
+        with _told_if_missing(OriginalGoneError("the uploaded file is gone: upload it again")):
             head = self._s3.head_object(Bucket=self._uploads, Key=original_key(item.app, item.media_id))
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
-                raise OriginalGoneError("the uploaded file is gone: upload it again") from error
-            raise
         return Original(int(head["ContentLength"]), head["ETag"])
 
     def fetch_original(self, item: Hold, target: Path) -> None:
-        """The upload, as a file."""
-        self._s3.download_file(self._uploads, original_key(item.app, item.media_id), str(target))
+        """The upload, as a file; OriginalGoneError where it is gone."""
+        with _told_if_missing(OriginalGoneError("the uploaded file is gone: upload it again")):
+            self._s3.download_file(self._uploads, original_key(item.app, item.media_id), str(target))
 
     def fetch(self, made: Rendition, target: Path) -> None:
-        """A rendition, as a file."""
-        self._s3.download_file(self._derived, made.object_key, str(target))
+        """A rendition, as a file; PermanentError where it is gone."""
+        with _told_if_missing(PermanentError("the picture that this one is made of is gone")):
+            self._s3.download_file(self._derived, made.object_key, str(target))
 
     def delete_original(self, item: Hold) -> None:
         """The upload is not kept; deleted again, nothing happens."""
@@ -121,6 +120,17 @@ class Storage:
                 self._s3.delete_objects(Bucket=self._derived, Delete={"Objects": objects, "Quiet": True})
         except (BotoCoreError, ClientError, OSError) as error:
             log.warning("files that count for nothing stay", extra={"error": type(error).__name__})
+
+
+@contextmanager
+def _told_if_missing(told: PermanentError) -> Iterator[None]:
+    """S3 says 404 to whoever may list the bucket; to others it says 403, of which nothing follows."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _MISSING:
+            raise told from error
+        raise
 
 
 def file_name_of(rendition: Rendition) -> str:
