@@ -1,5 +1,6 @@
 """When things happen: clocks of recordings put right."""
 
+import math
 from collections.abc import Iterable
 
 from av.stream import Stream
@@ -22,28 +23,29 @@ class Timeline:
         self._jump_seconds = _JUMP_SECONDS.get(container, _LONG_STILL_SECONDS)
         self._newest = -start_seconds
         self._clocks = {
-            stream.index: _Clock(float(stream.time_base or 0), -start_seconds) for stream in streams
+            stream.index: _Clock(float(stream.time_base), -start_seconds)
+            for stream in streams
+            if stream.time_base
         }
 
     def place(self, packet: AnyPacket, index: int) -> float | None:
         """Move the packet of a stream; returns its time in seconds, where it has one."""
-        clock = self._clocks[index]
+        clock = self._clocks.get(index)
         pts, dts = packet.pts, packet.dts
-        at = dts if dts is not None else pts
-        if at is None or not clock.tick_seconds:
+        at = pts if dts is None else dts
+        if at is None or clock is None:
             return None
-        told = at * clock.tick_seconds
-        seconds = told + clock.shift_seconds
-        if clock.last_seconds is not None and self._is_broken(seconds - clock.last_seconds):
-            # Where another stream has jumped before, this one goes along.
-            if self._is_broken(told + self._newest - clock.last_seconds):
-                self._newest = clock.end_seconds - told
-            clock.move(self._newest)
-            seconds = told + clock.shift_seconds
+        seconds = at * clock.tick_seconds + clock.shift_seconds
+        step_seconds = seconds - clock.last_seconds
+        if self._is_broken(step_seconds):
+            self._mend(clock, at * clock.tick_seconds)
+            seconds = at * clock.tick_seconds + clock.shift_seconds
+            step_seconds = seconds - clock.last_seconds
+        shown_seconds = seconds
         if pts is not None and pts > at:
-            told = pts * clock.tick_seconds
-        clock.shown_seconds = max(clock.shown_seconds, told + clock.shift_seconds)
-        clock.before_seconds, clock.last_seconds = clock.last_seconds, seconds
+            shown_seconds = pts * clock.tick_seconds + clock.shift_seconds
+        clock.shown_seconds = max(clock.shown_seconds, shown_seconds)
+        clock.step_seconds, clock.last_seconds = step_seconds, seconds
         if clock.shift_ticks:
             if pts is not None:
                 packet.pts = pts + clock.shift_ticks
@@ -51,27 +53,31 @@ class Timeline:
                 packet.dts = dts + clock.shift_ticks
         return seconds
 
+    def _mend(self, clock: "_Clock", told_seconds: float) -> None:
+        # Where another stream has jumped before, this one goes along.
+        if self._is_broken(told_seconds + self._newest - clock.last_seconds):
+            self._newest = clock.end_seconds - told_seconds
+        clock.move(self._newest)
+
     def _is_broken(self, step_seconds: float) -> bool:
         return step_seconds < -_BACK_SECONDS or step_seconds > self._jump_seconds
 
 
 class _Clock:
-    """One stream's: called for every packet, it counts in plain numbers."""
+    """One stream's: looked at for every packet, it counts in plain numbers."""
 
     def __init__(self, tick_seconds: float, shift_seconds: float) -> None:
         self.tick_seconds = tick_seconds
-        self.last_seconds: float | None = None
-        self.before_seconds: float | None = None
+        self.last_seconds = self.step_seconds = math.nan
+        """Not known before the first packet, and the second: no step is broken then."""
         self.shown_seconds = 0.0
         self.move(shift_seconds)
 
     @property
     def end_seconds(self) -> float:
         """When what has come is over: the last packet lasts as long as the one before."""
-        if self.last_seconds is None or self.before_seconds is None:
-            return self.shown_seconds + self.tick_seconds
-        return self.shown_seconds + max(self.tick_seconds, self.last_seconds - self.before_seconds)
+        return self.shown_seconds + max(self.tick_seconds, self.step_seconds)
 
     def move(self, shift_seconds: float) -> None:
         self.shift_seconds = shift_seconds
-        self.shift_ticks = round(shift_seconds / self.tick_seconds) if self.tick_seconds else 0
+        self.shift_ticks = round(shift_seconds / self.tick_seconds)
