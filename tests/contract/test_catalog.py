@@ -196,6 +196,9 @@ def test_failed_item_leaves_no_step_to_send_to_sweep_or_to_hold(catalog: Catalog
     again = claimed(catalog, app, media_id, "video", "m8")
     assert again.is_reopened
     assert [task.step for task in catalog.work.waiting(app, media_id, Role.PART)] == ["hls-720", "hls-480"]
+    # Should it die before it has sent them, the next sweep does.
+    swept = [one.task.step for one in catalog.work.take_abandoned(5, 3_600) if one.hold.app == app]
+    assert sorted(swept) == ["hls-480", "hls-720"]
 
 
 def test_variant_that_nobody_begins_is_told_to_whoever_asks_a_minute_later(url: str, app: str) -> None:
@@ -334,6 +337,17 @@ def test_of_many_that_claim_at_once_one_succeeds(url: str, catalog: Catalog, app
     for other in others:
         other.close()
     assert len([claim for claim in claims if claim]) == 1
+
+
+def test_abandoned_steps_are_told_a_few_at_a_time(catalog: Catalog, app: str) -> None:
+    silent = {uploaded(catalog, app) for _ in range(3)}
+    for media_id in silent:
+        catalog.work.claim(app, media_id, MAIN, "m1", -10)
+    told = list[str]()
+    while some := catalog.work.take_abandoned(5, 3_600, limit=2):
+        assert len(some) <= 2
+        told += [one.task.media_id for one in some if one.task.app == app]
+    assert sorted(told) == sorted(silent)
 
 
 def test_abandoned_steps_are_told_to_one_caller(catalog: Catalog, app: str) -> None:

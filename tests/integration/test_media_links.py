@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qsl, urljoin
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import httpx
 import pytest
@@ -20,6 +20,7 @@ from tests.support.stack import eventually
 
 CUSTOMER = "fam/1"
 FILM = bytes(range(256)) * 4
+FILM_SECONDS = 7_200.0
 MASTER = """#EXTM3U
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",URI="hls-audio.m3u8"
 #EXT-X-STREAM-INF:BANDWIDTH=5
@@ -34,7 +35,12 @@ hls-720.mp4
 CUES = "WEBVTT\n\n00:00:00.000 --> 00:00:05.000\nstoryboard.jpg#xywh=0,0,160,90\n"
 HLS = "application/vnd.apple.mpegurl"
 VIDEO: list[tuple[Rendition, bytes]] = [
-    (Rendition("video", "video", "video.mp4", "video/mp4", 0, 1280, 720, 6.0, "avc1.64001f,mp4a.40.2"), FILM),
+    (
+        Rendition(
+            "video", "video", "video.mp4", "video/mp4", 0, 1280, 720, FILM_SECONDS, "avc1.64001f,mp4a.40.2"
+        ),
+        FILM,
+    ),
     (
         Rendition("poster", "image", "poster.jpg", "image/jpeg", 0, 1280, 720, detail={"thumbhash": "aGk="}),
         b"p",
@@ -51,7 +57,7 @@ FACTS = {
     "bytes": 9,
     "width": 1280,
     "height": 720,
-    "duration_seconds": 6.0,
+    "duration_seconds": FILM_SECONDS,
     "codecs": ["h264"],
 }
 
@@ -69,6 +75,11 @@ def anyone(service: Service) -> Iterator[httpx.Client]:
     """Somebody without a key."""
     with httpx.Client(base_url=service.url, timeout=30, trust_env=False) as client:
         yield client
+
+
+def expires(url: str) -> int:
+    """When a URL of ours does, in seconds since 1970."""
+    return int(dict(parse_qsl(urlsplit(url).query))["expires"])
 
 
 def orders(service: Service) -> list[dict[str, str]]:
@@ -125,6 +136,8 @@ def test_a_player_gets_from_the_master_playlist_to_every_byte_without_a_key(app,
     master = anyone.get(urls["hls"])
     assert master.headers["content-type"].startswith(HLS)
     rung_url = urljoin(urls["hls"], master.text.splitlines()[3])
+    assert expires(rung_url) >= expires(urls["hls"])
+    assert expires(rung_url) > time.time() + FILM_SECONDS
     rung = anyone.get(rung_url)
     assert rung.text.splitlines()[0] == "#EXTM3U"
     media_url = rung.text.splitlines()[4]

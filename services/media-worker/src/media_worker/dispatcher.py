@@ -8,7 +8,7 @@ claimed once at a time.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from celery import Celery, bootsteps
 from kombu.exceptions import KombuError
 from opentelemetry.trace import SpanKind
 
-from kinstream.catalog import MAIN, Role, StepState, Task, WorkRepository
+from kinstream.catalog import MAIN, Abandoned, Role, StepState, Task, WorkRepository
 from kinstream.catalog.keys import parse_original_key
 from kinstream.clock import now_ms
 from kinstream.errors import PermanentError, RetryableError
@@ -101,7 +101,12 @@ class Dispatcher:
         """Restart, or fail after too many tries, what was begun and is not worked on any more; announce what
         is finished and was not announced."""
         silent_seconds = self._settings.media_visibility_timeout_seconds
-        for one in self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
+        while some := self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
+            self._send_again(some)
+        self._announcer.sweep(now_ms() - _ANNOUNCED_BY_ITSELF_MS)
+
+    def _send_again(self, abandoned: Sequence[Abandoned]) -> None:
+        for one in abandoned:
             if one.state == StepState.PROCESSING and one.tries >= self._settings.media_max_receives:
                 self._catalog.fail(one.hold, exhausted_reason(one.tries, _LOST), exhausted=True)
                 # If this was an extra: nobody else may come to try the last step.
@@ -111,7 +116,6 @@ class Dispatcher:
             else:
                 self._send_task(uuid4(), one.task)
                 log.warning("abandoned step sent again", extra={"media_id": one.hold.media_id})
-        self._announcer.sweep(now_ms() - _ANNOUNCED_BY_ITSELF_MS)
 
     def _handle(self, message: Mapping[str, Any]) -> None:
         try:

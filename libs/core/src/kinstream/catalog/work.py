@@ -94,6 +94,8 @@ class WorkRepository(Repository):
             if row.role != Role.VARIANT:
                 item.state, item.reason, item.exhausted = State.PROCESSING, None, False
                 item.finished_at_ms, item.announced_at_ms = None, 0
+            if is_reopened:
+                _send_soon(item)
             row.tries = 1 if row.exhausted else row.tries + 1
             row.state, row.reason, row.exhausted, row.progress = StepState.PROCESSING, None, False, 0
             row.attempt, row.delivery_id = row.attempt + 1, delivery_id
@@ -224,10 +226,13 @@ class WorkRepository(Repository):
                 return []
             return [task_of(row) for row in item.steps if row.role == role and row.state == StepState.WAITING]
 
-    def take_abandoned(self, silent_seconds: float, waiting_seconds: float) -> list[Abandoned]:
+    def take_abandoned(
+        self, silent_seconds: float, waiting_seconds: float, limit: int = 50
+    ) -> list[Abandoned]:
         """Steps whose lease ended so long ago, or that wait so long, and that nobody has touched since.
 
-        Each is told once, to one caller, until as much time has passed again.
+        Each is told once, to one caller, until as much time has passed again. So few at once that little is
+        put off where the caller dies with them.
         """
         now = self._now_ms()
         processing = MediaStep.state == StepState.PROCESSING
@@ -241,9 +246,16 @@ class WorkRepository(Repository):
             MediaStep.updated_at_ms < now - round(waiting_seconds * 1000),
         )
         silent = sa.and_(processing, MediaStep.lease_until_ms < now - round(silent_seconds * 1000))
+        key = (MediaStep.app, MediaStep.media_id, MediaStep.name)
+        some = (
+            sa.select(*key)
+            .where(sa.or_(silent, waits), is_wanted)
+            .limit(limit)
+            .with_for_update(of=MediaStep, skip_locked=True)
+        )
         statement = (
             sa.update(MediaStep)
-            .where(sa.or_(silent, waits), is_wanted)
+            .where(sa.tuple_(*key).in_(some))
             .values(updated_at_ms=now, lease_until_ms=sa.case((processing, now)))
             .returning(MediaStep)
             .execution_options(synchronize_session=False)
@@ -297,3 +309,10 @@ class WorkRepository(Repository):
 
     def _end(self, item: MediaItem, state: State) -> None:
         item.state, item.finished_at_ms, item.announced_at_ms = state, self._now_ms(), None
+
+
+def _send_soon(item: MediaItem) -> None:
+    """Let the next sweep send the parts that wait: whoever reopens the item may die before it has."""
+    for row in item.steps:
+        if row.role == Role.PART and row.state == StepState.WAITING:
+            row.updated_at_ms = 0

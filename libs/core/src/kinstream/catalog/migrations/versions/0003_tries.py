@@ -11,7 +11,8 @@ def upgrade() -> None:
     """So far every attempt was a try."""
     # With a default, for workers of the version before that still run.
     op.add_column("media_steps", sa.Column("tries", sa.Integer, nullable=False, server_default="0"))
-    op.execute("UPDATE media_steps SET tries = attempt")
+    # What is done is tried no more; there is much of it, and everybody waits meanwhile.
+    op.execute("UPDATE media_steps SET tries = attempt WHERE state <> 'done'")
 
 
 def downgrade() -> None:
