@@ -20,7 +20,9 @@ from kinstream.catalog import (
     open_catalog,
     open_work,
 )
+from kinstream.catalog.database import _engine
 from kinstream.catalog.variants import VariantSpec
+from kinstream.clock import now_ms
 
 SPEC = VariantSpec(width=64)
 WANTED = Wanted("demo", "m1", SPEC)
@@ -44,18 +46,23 @@ class Queue:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[MediaRepository]:
-    url = f"sqlite:///{tmp_path}/catalog.sqlite3"
-    migrate(url)
+def url(tmp_path: Path) -> str:
+    made = f"sqlite:///{tmp_path}/catalog.sqlite3"
+    migrate(made)
+    return made
+
+
+@pytest.fixture
+def catalog(url: str) -> Iterator[MediaRepository]:
     made = open_catalog(url)
     yield made
     made.close()
 
 
 @pytest.fixture
-def work(catalog: MediaRepository, tmp_path: Path) -> Iterator[WorkRepository]:
+def work(catalog: MediaRepository, url: str) -> Iterator[WorkRepository]:
     """The worker's side, with a photo that is ready."""
-    made = open_work(f"sqlite:///{tmp_path}/catalog.sqlite3")
+    made = open_work(url)
     catalog.declare(NewItem("demo", "m1", "fam-1", "image", "image/jpeg", 9))
     made.mark_uploaded("demo", "m1", 9)
     for step in (MAIN, FINALIZE):
@@ -103,17 +110,20 @@ async def test_who_waits_too_long_is_told_to_ask_again_and_then_gets_it(catalog,
     assert len(queue.sent) == 1
 
 
-async def test_an_order_that_the_queue_did_not_take_is_sent_by_the_next_who_asks(catalog, work):
+async def test_an_order_that_the_queue_did_not_take_is_sent_by_who_asks_a_minute_later(url, catalog, work):
     queue = Queue()
     queue.is_away = True
     variants = Variants(catalog, queue.send, 0.1, MOST)
     answers = await asyncio.gather(*(variants.get(WANTED) for _ in range(5)), return_exceptions=True)
     assert codes(answers) == ["unavailable"] * 5
     queue.is_away = False
+    in_a_minute = MediaRepository(_engine(url), lambda: now_ms() + 61_000)
+    variants = Variants(in_a_minute, queue.send, 0.1, MOST)
     for _ in range(2):
         answers = await asyncio.gather(variants.get(WANTED), return_exceptions=True)
         assert codes(answers) == ["not_made_yet"]
     assert len(queue.sent) == 1
+    in_a_minute.close()
 
 
 @pytest.mark.parametrize(("exhausted", "orders"), [(False, 1), (True, 2)])

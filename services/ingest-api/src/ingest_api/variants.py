@@ -59,7 +59,6 @@ class Variants:
         self._wait_seconds = wait_seconds
         self._most = most
         self._making: dict[Wanted, asyncio.Task[Rendition]] = {}
-        self._unsent: set[Wanted] = set()
         self._stopping = asyncio.Event()
 
     async def get(self, wanted: Wanted) -> Rendition:
@@ -131,12 +130,9 @@ class Variants:
                 f"this item has been made in {self._most} other sizes and formats, and no more are made: "
                 "ask for one that there is",
             ) from error
-        if not is_ours and wanted not in self._unsent:
-            return
-        # Until it is sent, so that whoever asks next sends it. Sent twice, it is made once.
-        self._unsent.add(wanted)
-        await self._send(wanted.message)
-        self._unsent.discard(wanted)
+        # Where the queue does not take it, the catalog tells whoever asks a minute later to send it.
+        if is_ours:
+            await self._send(wanted.message)
 
     async def _require_picture(self, app: str, media_id: str) -> None:
         item = await from_catalog(self._catalog.get, app, media_id)

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _FETCHED_PERCENT, _MADE_PERCENT = 5, 90
 _LEAST_STEP_PERCENT = 5
+_ORIGINAL = "original"
+"""Name of the file that is worked on, in its folder."""
 _VARIANT_SOURCES = ("poster", "image-1280")
 """What a variant is made of where the original is no photo, or is not kept."""
 
@@ -75,13 +77,12 @@ class MediaJob:
                 self._finalize(claim)
 
     def _main(self, claim: Claim, folder: Path, report: "_Progress") -> None:
-        source = self._fetch_original(claim, folder)
+        source, version = self._fetch_original(claim, folder)
         facts = self._sandbox.run(making.inspect, source, claim.kind, self._settings.limits, folder=folder)
         report.at(_FETCHED_PERCENT)
         steps = planned(self._renditions, facts, self._settings.options)
         bound_seconds = self._settings.media_small_cost_seconds
         if not is_small(steps, bound_seconds):
-            version = self._storage.original(claim).version
             _held(self._catalog.plan(claim, source_of(facts), parts(facts, steps, bound_seconds, version)))
             return
         made, missing = self._make(facts, steps, source, folder, report)
@@ -90,7 +91,9 @@ class MediaJob:
 
     def _part(self, claim: Claim, folder: Path, report: "_Progress") -> None:
         order = part_order(claim.order)
-        source = self._fetch_original(claim, folder)
+        source = folder / _ORIGINAL
+        self._storage.fetch_original(claim, source)
+        # Afterwards, so that it is this version that was fetched. Its size is what the first step looked at.
         if self._storage.original(claim).version != order.version:
             raise PermanentError("another file was uploaded while this one was worked on")
         report.at(_FETCHED_PERCENT)
@@ -99,10 +102,10 @@ class MediaJob:
         self._counted(self._catalog.complete(claim, stored), stored)
 
     def _variant(self, claim: Claim, folder: Path, report: "_Progress") -> None:
-        source = self._variant_source(claim, folder)
-        facts = self._sandbox.run(making.inspect, source, "image", self._settings.limits, folder=folder)
-        step = Step(claim.step, "variant", 1.0, arguments=claim.order | self._focal_point(claim))
-        made, _ = self._make(facts, [step], source, folder, report)
+        known = self._catalog.made_so_far(claim)
+        source = self._variant_source(claim, known, folder)
+        step = Step(claim.step, "variant", 1.0, arguments=claim.order | _focal_point(known))
+        made = self._make_at_once(None, [step], source, folder, report)
         stored = self._store(claim, made, folder, report)
         self._counted(self._catalog.complete(claim, stored), stored)
 
@@ -115,28 +118,25 @@ class MediaJob:
             self._storage.delete_original(claim)
         self._counted(self._catalog.finish(claim, stored), stored)
 
-    def _fetch_original(self, claim: Claim, folder: Path) -> Path:
-        size_bytes = self._storage.original(claim).size_bytes
-        policy.check_bytes(size_bytes, self._settings.media_max_bytes(claim.kind))
-        source = folder / "original"
+    def _fetch_original(self, claim: Claim, folder: Path) -> tuple[Path, str]:
+        """The file, and its version or an older one."""
+        original = self._storage.original(claim)
+        policy.check_bytes(original.size_bytes, self._settings.media_max_bytes(claim.kind))
+        source = folder / _ORIGINAL
         self._storage.fetch_original(claim, source)
-        return source
+        return source, original.version
 
-    def _focal_point(self, claim: Claim) -> dict[str, object]:
-        points = (made.detail.get("focal_point") for made in self._catalog.made_so_far(claim))
-        return {"focal_point": point} if (point := next(filter(None, points), None)) else {}
-
-    def _variant_source(self, claim: Claim, folder: Path) -> Path:
+    def _variant_source(self, claim: Claim, known: Sequence[Rendition], folder: Path) -> Path:
         if claim.kind == "image" and self._settings.media_keep_originals:
             try:
-                return self._fetch_original(claim, folder)
+                return self._fetch_original(claim, folder)[0]
             except OriginalGoneError:
                 log.info("a variant is made of a rendition", extra={"media_id": claim.media_id})
-        by_name = {made.name: made for made in self._catalog.made_so_far(claim)}
+        by_name = {made.name: made for made in known}
         made = next((by_name[name] for name in _VARIANT_SOURCES if name in by_name), None)
         if made is None:
             raise PermanentError("this item has no picture")
-        source = folder / "original"
+        source = folder / _ORIGINAL
         self._storage.fetch(made, source)
         return source
 
@@ -162,7 +162,7 @@ class MediaJob:
         return made, missing
 
     def _make_at_once(
-        self, facts: Facts, steps: list[Step], source: Path, folder: Path, report: "_Progress"
+        self, facts: Facts | None, steps: list[Step], source: Path, folder: Path, report: "_Progress"
     ) -> list[Made]:
         order = Order(facts, steps, self._settings.limits, self._settings.options)
         return self._sandbox.run(
@@ -181,6 +181,11 @@ class MediaJob:
         if not is_counted:
             self._storage.discard(stored)
         _held(is_counted)
+
+
+def _focal_point(known: Sequence[Rendition]) -> dict[str, object]:
+    points = (made.detail.get("focal_point") for made in known)
+    return {"focal_point": point} if (point := next(filter(None, points), None)) else {}
 
 
 def _held(is_held: bool) -> None:

@@ -107,7 +107,7 @@ class Storage:
         """Delete what earlier attempts at the step, which can count no more, left of the same files."""
         self._delete(
             [
-                _key(replace(item, attempt=attempt), file_name_of(made))
+                _key(replace(item, attempt=attempt), made.file_name)
                 for attempt in range(1, item.attempt)
                 for made in stored
             ]
@@ -133,17 +133,12 @@ def _told_if_missing(told: PermanentError) -> Iterator[None]:
         raise
 
 
-def file_name_of(rendition: Rendition) -> str:
-    """The bare name by which other files of its item name it."""
-    return rendition.object_key.rpartition("/")[2]
-
-
 def made_of(rendition: Rendition) -> Made:
     """What was stored, as the rendition's own code knows it."""
     return Made(
         name=rendition.name,
         kind=rendition.kind,
-        file_name=file_name_of(rendition),
+        file_name=rendition.file_name,
         content_type=rendition.content_type,
         width=rendition.width,
         height=rendition.height,

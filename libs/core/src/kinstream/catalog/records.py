@@ -64,6 +64,11 @@ class Rendition:
     codecs: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def file_name(self) -> str:
+        """The bare name by which other files of its item name it."""
+        return self.object_key.rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from ingest_api.catalog_calls import from_catalog
 from ingest_api.derived_files import DerivedFiles
 from ingest_api.errors import not_found
-from ingest_api.manifest import file_name_of
 from ingest_api.media_references import TEXT_TYPES, rewritten
 from ingest_api.routes.links import signed_by
 from ingest_api.url_signing import Signed, UrlSigner
@@ -69,4 +68,4 @@ def media_files_router(
 
 
 def _by_file_name(item: Item) -> dict[str, Rendition]:
-    return {file_name_of(made): made for made in item.renditions}
+    return {made.file_name: made for made in item.renditions}
