@@ -80,15 +80,20 @@ class Bench:
     def attempt(self, claim: Claim, storage: Storage | None = None) -> None:
         folder = self._folder / f"{claim.step}-{claim.attempt}"
         folder.mkdir()
-        job = MediaJob(
+        self._job(storage or Storage(self.s3, self.settings.names)).run(claim, folder)
+
+    def clear(self, hold: Hold) -> None:
+        self._job(Storage(self.s3, self.settings.names)).clear(hold)
+
+    def _job(self, storage: Storage) -> MediaJob:
+        return MediaJob(
             self.settings,
-            storage=storage or Storage(self.s3, self.settings.names),
+            storage=storage,
             catalog=self.work,
             sandbox=self._sandbox,
             renditions=discover(),
             live=self._live,
         )
-        job.run(claim, folder)
 
     def stored(self) -> dict[str, int]:
         """Sizes of all objects there are, by key."""
@@ -160,3 +165,30 @@ def test_attempt_removes_what_one_before_it_left_when_it_was_killed(bench: Bench
     bench.attempt(bench.claim())
 
     assert bench.stored() == bench.told()
+
+
+def test_file_that_is_uploaded_later_by_the_same_form_changes_no_picture(bench: Bench) -> None:
+    bench.attempt(bench.claim())
+    bench.told()
+    bench.upload(200, 320)
+    spec = VariantSpec(width=100)
+    assert bench.api.order_variant(*ITEM, spec.name, spec.arguments, most=9)
+    bench.attempt(bench.claim(spec.name))
+
+    variant = bench.api.variant(*ITEM, spec.name)
+    assert variant.rendition
+    assert variant.rendition.width == 100
+    assert variant.rendition.height in (62, 63)
+
+
+def test_item_that_fails_for_good_leaves_nothing_in_the_bucket(bench: Bench) -> None:
+    bench.attempt(bench.claim())
+    last = bench.claim(FINALIZE)
+    bench.clear(last)
+    assert bench.stored()
+    assert bench.work.fail(last, "broken")
+    bench.clear(last)
+    assert bench.stored() == {}
+    item = bench.api.get(*ITEM)
+    assert item
+    assert item.renditions == ()

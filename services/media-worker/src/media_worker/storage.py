@@ -117,7 +117,12 @@ class Storage:
         try:
             for one in range(0, len(keys), _MOST_DELETED):
                 objects = [{"Key": key} for key in keys[one : one + _MOST_DELETED]]
-                self._s3.delete_objects(Bucket=self._derived, Delete={"Objects": objects, "Quiet": True})
+                told = self._s3.delete_objects(
+                    Bucket=self._derived, Delete={"Objects": objects, "Quiet": True}
+                )
+                if refused := told.get("Errors"):
+                    extra = {"error": refused[0].get("Code"), "files": len(refused)}
+                    log.warning("files that count for nothing stay", extra=extra)
         except (BotoCoreError, ClientError, OSError) as error:
             log.warning("files that count for nothing stay", extra={"error": type(error).__name__})
 

@@ -138,6 +138,8 @@ class MediaProcess:
                 self._send_all(self._catalog.waiting(claim.app, claim.media_id, Role.FINALIZE))
                 self._announce(claim.app, claim.media_id)
                 self._heartbeat.give_back(delivery, 0)
+            else:
+                self._job.clear(claim)
             return not next_step.exhausted
         log.warning("to be tried again", extra=extra, exc_info=error)
         self._catalog.release(claim)

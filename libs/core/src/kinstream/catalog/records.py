@@ -140,6 +140,8 @@ class Claim(Hold):
     order: dict[str, Any]
     is_reopened: bool = False
     """Whether the item had failed, for trying too often, and goes on with this claim."""
+    facts: dict[str, Any] | None = None
+    """What the original was found to be, once somebody has looked at it."""
 
 
 @dataclass(frozen=True, slots=True)

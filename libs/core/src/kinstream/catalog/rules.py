@@ -70,6 +70,13 @@ def lay_down(item: MediaItem) -> None:
             row.state, row.lease_until_ms, row.progress = StepState.WAITING, None, 0
 
 
+def send_soon(item: MediaItem) -> None:
+    """Let the next sweep send the parts that wait: whoever reopens the item may die before it has."""
+    for row in item.steps:
+        if row.role == Role.PART and row.state == StepState.WAITING:
+            row.updated_at_ms = 0
+
+
 def put(item: MediaItem, row: MediaStep, renditions: Sequence[Rendition]) -> None:
     """In place of what an earlier try of the step made."""
     others = [made for made in item.renditions if made.step != row.name]

@@ -33,6 +33,7 @@ from kinstream.catalog.rules import (
     claimable,
     lay_down,
     put,
+    send_soon,
     set_missing,
     step_of,
     task_of,
@@ -95,7 +96,7 @@ class WorkRepository(Repository):
                 item.state, item.reason, item.exhausted = State.PROCESSING, None, False
                 item.finished_at_ms, item.announced_at_ms = None, 0
             if is_reopened:
-                _send_soon(item)
+                send_soon(item)
             row.tries = 1 if row.exhausted else row.tries + 1
             row.state, row.reason, row.exhausted, row.progress = StepState.PROCESSING, None, False, 0
             row.attempt, row.delivery_id = row.attempt + 1, delivery_id
@@ -110,6 +111,7 @@ class WorkRepository(Repository):
                 customer_id=item.customer_id,
                 order=row.order,
                 is_reopened=is_reopened,
+                facts=item.facts,
             )
 
     def extend(self, claim: Hold, lease_seconds: float) -> bool:
@@ -226,6 +228,16 @@ class WorkRepository(Repository):
                 return []
             return [task_of(row) for row in item.steps if row.role == role and row.state == StepState.WAITING]
 
+    def forget_failed(self, hold: Hold) -> tuple[Rendition, ...]:
+        """What was made of an item that has failed for good, which nobody will see: forgotten here, and for
+        the caller to delete. Nothing of any other item."""
+        with self._locked(hold.app, hold.media_id) as item:
+            if item is None or item.state != State.FAILED or item.exhausted:
+                return ()
+            made = tuple(map(rendition_of, item.renditions))
+            item.renditions = []
+            return made
+
     def take_abandoned(
         self, silent_seconds: float, waiting_seconds: float, limit: int = 50
     ) -> list[Abandoned]:
@@ -309,10 +321,3 @@ class WorkRepository(Repository):
 
     def _end(self, item: MediaItem, state: State) -> None:
         item.state, item.finished_at_ms, item.announced_at_ms = state, self._now_ms(), None
-
-
-def _send_soon(item: MediaItem) -> None:
-    """Let the next sweep send the parts that wait: whoever reopens the item may die before it has."""
-    for row in item.steps:
-        if row.role == Role.PART and row.state == StepState.WAITING:
-            row.updated_at_ms = 0
