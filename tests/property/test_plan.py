@@ -123,6 +123,13 @@ def test_constant_rates_come_to_the_closed_form(arriving, rate, whole_minutes):
         assert trace.oldest_seconds(STEP_SECONDS) == pytest.approx(ends * (1 - rate / arriving), rel=1e-3)
 
 
+def test_what_comes_after_an_idle_hour_is_not_an_hour_old():
+    trace = simulate(messages([7.7, *[0] * 60, 7.7]), STEP_SECONDS, deployed(consumer(8, 0, 1))).traces["one"]
+    idle = trace.came == 0
+    assert trace.oldest_seconds(STEP_SECONDS)[61 * 12 :].max() <= 60
+    assert trace.backlog[idle][-1] == pytest.approx(0, abs=1e-9)
+
+
 def test_tasks_are_added_after_three_bad_minutes_the_metrics_delay_and_their_start():
     day = simulate(messages([100] * 30), STEP_SECONDS, deployed(consumer(10, 1, 60)))
     trace = day.traces["one"]

@@ -27,18 +27,21 @@ class Trace:
     """What tasks would have worked off, had the tables taken it."""
     running: Floats
     ordered: Floats
+    held: Floats
+    """Of `done` what is still under way, as it takes its time: a queue counts it until it is deleted."""
 
     @classmethod
     def of(cls, steps: int) -> "Trace":
         """Empty."""
-        return cls(*(np.zeros(steps) for _ in range(6)))
+        return cls(*(np.zeros(steps) for _ in range(7)))
 
     def oldest_seconds(self, step_seconds: float) -> Floats:
         """Age of the oldest that waits, first come first served; 0 where nothing does."""
         ends = np.arange(1, len(self.came) + 1) * step_seconds
         came, done = np.cumsum(self.came), np.cumsum(self.done)
-        began = np.interp(done, np.concatenate(([0.0], came)), np.concatenate(([0.0], ends)))
         tiny = 1e-9 * max(1.0, float(came[-1]))
+        # A little later than the last one done, lest that one's arrival count, which may be hours before.
+        began = np.interp(done + tiny, np.concatenate(([0.0], came)), np.concatenate(([0.0], ends)))
         ages: Floats = np.where(self.backlog > tiny, np.maximum(0, ends - began), 0)
         return ages
 
@@ -166,6 +169,7 @@ class _Simulation:
             refused = queue.wanted - messages
             came = float(queue.trace.came[number])
             _note(queue.trace, number, (came, messages, queue.waiting, refused), queue.fleet)
+            queue.trace.held[number] = messages / self._step * queue.consumer.group_seconds
         for name, table in self._tables.items():
             taken = self._load(name, done)
             self._day.loads[name][number], self._day.capacities[name][number] = taken, table.capacity
@@ -201,9 +205,9 @@ class _Simulation:
         return min(limits, default=float("inf")) * one.messages_a_group * self._step
 
     def _settle(self, number: int, meter: _Meter, queue: _Queue, end: float) -> None:
-        meter.add(
-            queue.waiting / queue.consumer.backlog_per_task, lambda right: queue.fleet.report(end, right)
-        )
+        """The metric counts what waits and what is held."""
+        load = (queue.waiting + float(queue.trace.held[number])) / queue.consumer.backlog_per_task
+        meter.add(load, lambda right: queue.fleet.report(end, right))
 
 
 def _note(trace: Trace, number: int, values: tuple[float, float, float, float], fleet: Fleet) -> None:
