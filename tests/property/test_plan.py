@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kinstream_devkit.plan.domain.deployment import Api, Consumer, Deployment
 from kinstream_devkit.plan.domain.fleet import Delays, Limits
-from kinstream_devkit.plan.domain.simulation import peaks_of, simulate
+from kinstream_devkit.plan.domain.simulation import Before, after, peaks_of, simulate
 from kinstream_devkit.plan.domain.tables import GROWTH
 
 STEP_SECONDS = 5.0
@@ -152,6 +152,14 @@ def test_tasks_leave_after_a_quiet_quarter_of_an_hour_by_halves_until_the_fewest
     assert np.all(np.diff(falls) * STEP_SECONDS >= 300)
 
 
+def test_the_next_day_begins_with_the_tasks_and_the_tables_of_the_day_before():
+    one = deployed(consumer(10, 2, 60, units=30))
+    day = simulate(messages([100] * 30), STEP_SECONDS, one)
+    next_day = simulate(messages([100] * 30), STEP_SECONDS, one, after(day))
+    assert next_day.traces["one"].ordered[0] == day.traces["one"].ordered[-1] > 2
+    assert next_day.capacities["table"][0] == pytest.approx(GROWTH * peaks_of(day)["table"])
+
+
 def test_a_service_without_tasks_is_woken_by_its_first_message():
     trace = simulate(messages([0, 1, 1, 1, 1, 1, 1]), STEP_SECONDS, deployed(consumer(10, 0, 5))).traces[
         "one"
@@ -177,7 +185,7 @@ def test_a_new_table_takes_four_partitions_and_twice_that_half_an_hour_later():
 
 def test_a_table_that_knows_the_load_refuses_nothing():
     heavy = deployed(consumer(100, 1, 1, units=100))
-    day = simulate(messages([70] * 90), STEP_SECONDS, heavy, {"table": 3.5})
+    day = simulate(messages([70] * 90), STEP_SECONDS, heavy, Before(peaks={"table": 3.5}))
     assert day.traces["one"].refused.max() == 0
     assert peaks_of(day)["table"] == pytest.approx(7)
 

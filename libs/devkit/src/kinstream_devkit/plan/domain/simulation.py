@@ -88,14 +88,24 @@ class _Meter:
             self.total, self.count = 0.0, 0
 
 
-def simulate(
-    rates: Floats, step_seconds: float, deployed: Deployment, peaks: Mapping[str, float] | None = None
-) -> Day:
-    """The day at these rates, events a second of each step. Steps divide a metric's period.
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was before the day; where nothing is said tables are new and the fewest tasks run."""
 
-    `peaks` are the highest loads of tables so far; without them tables are new.
-    """
-    return _Simulation(rates, step_seconds, deployed, peaks or {}).run()
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    """The highest load so far, by table, in partitions."""
+    tasks: Mapping[str, int] = field(default_factory=dict)
+    """By service."""
+
+
+def simulate(rates: Floats, step_seconds: float, deployed: Deployment, before: Before | None = None) -> Day:
+    """The day at these rates, events a second of each step. Steps divide a metric's period."""
+    return _Simulation(rates, step_seconds, deployed, before or Before()).run()
+
+
+def after(day: Day) -> Before:
+    """What such a day leaves to the next."""
+    return Before(peaks_of(day), {name: int(trace.ordered[-1]) for name, trace in day.traces.items()})
 
 
 def peaks_of(day: Day) -> dict[str, float]:
@@ -106,16 +116,19 @@ def peaks_of(day: Day) -> dict[str, float]:
 
 
 class _Simulation:
-    def __init__(
-        self, rates: Floats, step_seconds: float, deployed: Deployment, peaks: Mapping[str, float]
-    ) -> None:
+    def __init__(self, rates: Floats, step_seconds: float, deployed: Deployment, before: Before) -> None:
         steps = len(rates)
         self._rates, self._step, self._deployed = rates, step_seconds, deployed
-        self._tables = {name: OnDemandTable(peaks.get(name, 0.0)) for name in deployed.tables}
-        self._api = Fleet(deployed.api.limits, deployed.delays)
+        self._tables = {name: OnDemandTable(before.peaks.get(name, 0.0)) for name in deployed.tables}
+        self._api = Fleet(deployed.api.limits, deployed.delays, before.tasks.get(API))
         self._at_senders = 0.0
         self._queues = [
-            _Queue(one, Fleet(one.limits, deployed.delays), Trace.of(steps), needs=_needs(one))
+            _Queue(
+                one,
+                Fleet(one.limits, deployed.delays, before.tasks.get(one.name)),
+                Trace.of(steps),
+                needs=_needs(one),
+            )
             for one in deployed.consumers
         ]
         period_steps = round(deployed.delays.period_seconds / step_seconds)
