@@ -15,7 +15,7 @@ SOURCES := libs services tests benchmarks
 WORKERS ?= 2
 
 .PHONY: help setup demo demo-backpressure up test test-containers test-faults test-media-faults test-terraform \
-    check check-terraform format lock bench bench-ingest bench-ledger bench-media bench-recommender fuzz-media clean
+    check check-terraform format lock bench bench-ingest bench-ledger bench-media bench-recommender fuzz-media check-plan clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -93,6 +93,9 @@ bench-media: setup ## every number of the media-worker: 10 minutes
 
 bench-recommender: setup ## every number of the recommender, with Spark at 5 million events: 10 minutes
 	@$(BIN)/python -m benchmarks recommender $(ARGS)
+
+check-plan: setup ## hold the model of `kinstream plan` against a real run with a surge: 3 minutes
+	@$(BIN)/python -m benchmarks.plan_check $(ARGS)
 
 clean: ## remove what make and the stack left behind
 	rm -rf $(VENV) .venv-checkov .kinstream .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kinstream_devkit.plan.domain.deployment import Api, Consumer, Deployment
 from kinstream_devkit.plan.domain.fleet import Delays, Limits
-from kinstream_devkit.plan.domain.simulation import peaks_of, simulate
+from kinstream_devkit.plan.domain.simulation import Before, after, peaks_of, simulate
 from kinstream_devkit.plan.domain.tables import GROWTH
 
 STEP_SECONDS = 5.0
@@ -123,6 +123,13 @@ def test_constant_rates_come_to_the_closed_form(arriving, rate, whole_minutes):
         assert trace.oldest_seconds(STEP_SECONDS) == pytest.approx(ends * (1 - rate / arriving), rel=1e-3)
 
 
+def test_what_comes_after_an_idle_hour_is_not_an_hour_old():
+    trace = simulate(messages([7.7, *[0] * 60, 7.7]), STEP_SECONDS, deployed(consumer(8, 0, 1))).traces["one"]
+    idle = trace.came == 0
+    assert trace.oldest_seconds(STEP_SECONDS)[61 * 12 :].max() <= 60
+    assert trace.backlog[idle][-1] == pytest.approx(0, abs=1e-9)
+
+
 def test_tasks_are_added_after_three_bad_minutes_the_metrics_delay_and_their_start():
     day = simulate(messages([100] * 30), STEP_SECONDS, deployed(consumer(10, 1, 60)))
     trace = day.traces["one"]
@@ -143,6 +150,14 @@ def test_tasks_leave_after_a_quiet_quarter_of_an_hour_by_halves_until_the_fewest
     assert ordered[-1] == 2
     assert np.all(ordered[falls] >= ordered[falls - 1] / 2)
     assert np.all(np.diff(falls) * STEP_SECONDS >= 300)
+
+
+def test_the_next_day_begins_with_the_tasks_and_the_tables_of_the_day_before():
+    one = deployed(consumer(10, 2, 60, units=30))
+    day = simulate(messages([100] * 30), STEP_SECONDS, one)
+    next_day = simulate(messages([100] * 30), STEP_SECONDS, one, after(day))
+    assert next_day.traces["one"].ordered[0] == day.traces["one"].ordered[-1] > 2
+    assert next_day.capacities["table"][0] == pytest.approx(GROWTH * peaks_of(day)["table"])
 
 
 def test_a_service_without_tasks_is_woken_by_its_first_message():
@@ -170,7 +185,7 @@ def test_a_new_table_takes_four_partitions_and_twice_that_half_an_hour_later():
 
 def test_a_table_that_knows_the_load_refuses_nothing():
     heavy = deployed(consumer(100, 1, 1, units=100))
-    day = simulate(messages([70] * 90), STEP_SECONDS, heavy, {"table": 3.5})
+    day = simulate(messages([70] * 90), STEP_SECONDS, heavy, Before(peaks={"table": 3.5}))
     assert day.traces["one"].refused.max() == 0
     assert peaks_of(day)["table"] == pytest.approx(7)
 

@@ -158,7 +158,9 @@ def test_the_plan_tells_of_both_days_and_draws_them(tmp_path):
     assert done.exit_code == 0, done.output
     assert "a normal day: 33,000,000 events" in done.output
     assert "a surge of 20x" in done.output
-    assert re.search(r"content +[\d,]+ at 20:\d\d +\d+ min +20:0\d to 2\d:\d\d +\d+ of 60", done.output)
+    assert re.search(
+        r"content +[\d,]+ at 20:\d\d +\d+ min +\d+ min, 20:0\d to 2\d:\d\d +\d+ of 60", done.output
+    )
     assert (tmp_path / "plan.png").read_bytes().startswith(PNG_BEGINS)
 
 

@@ -72,8 +72,20 @@ class _Time(click.ParamType[float]):
     "--warm", multiple=True, metavar="TABLE=UNITS", help="Write units a second that a table takes at once."
 )
 @click.option("--rates", type=_FILE, help="TOML that says otherwise than the measured figures.")
-@click.option("--processors", type=_FILE, default=Path("infra/terraform/processors.json"), show_default=True)
-@click.option("--prices", type=_FILE, default=Path("benchmarks/prices.json"), show_default=True)
+@click.option(
+    "--processors",
+    type=_FILE,
+    default=Path("infra/terraform/processors.json"),
+    show_default=True,
+    help="The list of processors.",
+)
+@click.option(
+    "--prices",
+    type=_FILE,
+    default=Path("benchmarks/prices.json"),
+    show_default=True,
+    help="The list of prices.",
+)
 @click.option(
     "--png",
     type=_FILE,

@@ -54,10 +54,10 @@ def _services(one: Outcome) -> Table:
 def _late(service: Service) -> str:
     if service.late_from_seconds is None:
         return "never"
-    begin = clock(service.late_from_seconds)
+    lasting, begin = duration(service.late_seconds), clock(service.late_from_seconds)
     if service.late_until_seconds is None:
-        return f"{begin} until after midnight, {service.left:,} left"
-    return f"{begin} to {clock(service.late_until_seconds)}"
+        return f"{lasting}, {begin} to after midnight, {service.left:,} left"
+    return f"{lasting}, {begin} to {clock(service.late_until_seconds)}"
 
 
 def _tables(one: Outcome) -> Table:

@@ -42,11 +42,12 @@ class Fleet:
     serves both. Invariant: min_tasks <= ordered <= max_tasks, and running <= ordered.
     """
 
-    def __init__(self, limits: Limits, delays: Delays) -> None:
+    def __init__(self, limits: Limits, delays: Delays, tasks: int | None = None) -> None:
+        """`tasks` run at first, as many as the limits allow; without, the fewest."""
         self._limits = limits
         self._delays = delays
-        self.running = limits.min_tasks
-        self.ordered = limits.min_tasks
+        self.running = max(limits.min_tasks, min(limits.max_tasks, tasks or 0))
+        self.ordered = self.running
         """Those that run and those that start: what is paid for."""
         self._starting: deque[tuple[float, int]] = deque()
         self._unseen: deque[tuple[float, float, float]] = deque()

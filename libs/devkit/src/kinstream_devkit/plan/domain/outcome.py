@@ -27,7 +27,9 @@ class Service(msgspec.Struct, frozen=True):
     late_from_seconds: float | None
     """From when on the oldest was older than LATE_SECONDS; None: never."""
     late_until_seconds: float | None
-    """Until when; None: never, or beyond the day."""
+    """Until when, for the last time; None: never, or beyond the day."""
+    late_seconds: float
+    """How long in all."""
     left: int
     """Backlog when the day ends."""
 
@@ -85,6 +87,7 @@ def _service(name: str, trace: Trace, limits: Limits, step_seconds: float) -> Se
         max_tasks=max(limits.max_tasks, limits.min_tasks),
         late_from_seconds=float(late[0] + 1) * step_seconds if len(late) else None,
         late_until_seconds=float(late[-1] + 1) * step_seconds if ended else None,
+        late_seconds=len(late) * step_seconds,
         left=round(float(trace.backlog[-1])),
     )
 

@@ -27,18 +27,21 @@ class Trace:
     """What tasks would have worked off, had the tables taken it."""
     running: Floats
     ordered: Floats
+    held: Floats
+    """Of `done` what is still under way, as it takes its time: a queue counts it until it is deleted."""
 
     @classmethod
     def of(cls, steps: int) -> "Trace":
         """Empty."""
-        return cls(*(np.zeros(steps) for _ in range(6)))
+        return cls(*(np.zeros(steps) for _ in range(7)))
 
     def oldest_seconds(self, step_seconds: float) -> Floats:
         """Age of the oldest that waits, first come first served; 0 where nothing does."""
         ends = np.arange(1, len(self.came) + 1) * step_seconds
         came, done = np.cumsum(self.came), np.cumsum(self.done)
-        began = np.interp(done, np.concatenate(([0.0], came)), np.concatenate(([0.0], ends)))
         tiny = 1e-9 * max(1.0, float(came[-1]))
+        # A little later than the last one done, lest that one's arrival count, which may be hours before.
+        began = np.interp(done + tiny, np.concatenate(([0.0], came)), np.concatenate(([0.0], ends)))
         ages: Floats = np.where(self.backlog > tiny, np.maximum(0, ends - began), 0)
         return ages
 
@@ -85,14 +88,24 @@ class _Meter:
             self.total, self.count = 0.0, 0
 
 
-def simulate(
-    rates: Floats, step_seconds: float, deployed: Deployment, peaks: Mapping[str, float] | None = None
-) -> Day:
-    """The day at these rates, events a second of each step. Steps divide a metric's period.
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was before the day; where nothing is said tables are new and the fewest tasks run."""
 
-    `peaks` are the highest loads of tables so far; without them tables are new.
-    """
-    return _Simulation(rates, step_seconds, deployed, peaks or {}).run()
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    """The highest load so far, by table, in partitions."""
+    tasks: Mapping[str, int] = field(default_factory=dict)
+    """By service."""
+
+
+def simulate(rates: Floats, step_seconds: float, deployed: Deployment, before: Before | None = None) -> Day:
+    """The day at these rates, events a second of each step. Steps divide a metric's period."""
+    return _Simulation(rates, step_seconds, deployed, before or Before()).run()
+
+
+def after(day: Day) -> Before:
+    """What such a day leaves to the next."""
+    return Before(peaks_of(day), {name: int(trace.ordered[-1]) for name, trace in day.traces.items()})
 
 
 def peaks_of(day: Day) -> dict[str, float]:
@@ -103,16 +116,19 @@ def peaks_of(day: Day) -> dict[str, float]:
 
 
 class _Simulation:
-    def __init__(
-        self, rates: Floats, step_seconds: float, deployed: Deployment, peaks: Mapping[str, float]
-    ) -> None:
+    def __init__(self, rates: Floats, step_seconds: float, deployed: Deployment, before: Before) -> None:
         steps = len(rates)
         self._rates, self._step, self._deployed = rates, step_seconds, deployed
-        self._tables = {name: OnDemandTable(peaks.get(name, 0.0)) for name in deployed.tables}
-        self._api = Fleet(deployed.api.limits, deployed.delays)
+        self._tables = {name: OnDemandTable(before.peaks.get(name, 0.0)) for name in deployed.tables}
+        self._api = Fleet(deployed.api.limits, deployed.delays, before.tasks.get(API))
         self._at_senders = 0.0
         self._queues = [
-            _Queue(one, Fleet(one.limits, deployed.delays), Trace.of(steps), needs=_needs(one))
+            _Queue(
+                one,
+                Fleet(one.limits, deployed.delays, before.tasks.get(one.name)),
+                Trace.of(steps),
+                needs=_needs(one),
+            )
             for one in deployed.consumers
         ]
         period_steps = round(deployed.delays.period_seconds / step_seconds)
@@ -166,6 +182,7 @@ class _Simulation:
             refused = queue.wanted - messages
             came = float(queue.trace.came[number])
             _note(queue.trace, number, (came, messages, queue.waiting, refused), queue.fleet)
+            queue.trace.held[number] = messages / self._step * queue.consumer.group_seconds
         for name, table in self._tables.items():
             taken = self._load(name, done)
             self._day.loads[name][number], self._day.capacities[name][number] = taken, table.capacity
@@ -201,9 +218,9 @@ class _Simulation:
         return min(limits, default=float("inf")) * one.messages_a_group * self._step
 
     def _settle(self, number: int, meter: _Meter, queue: _Queue, end: float) -> None:
-        meter.add(
-            queue.waiting / queue.consumer.backlog_per_task, lambda right: queue.fleet.report(end, right)
-        )
+        """The metric counts what waits and what is held."""
+        load = (queue.waiting + float(queue.trace.held[number])) / queue.consumer.backlog_per_task
+        meter.add(load, lambda right: queue.fleet.report(end, right))
 
 
 def _note(trace: Trace, number: int, values: tuple[float, float, float, float], fleet: Fleet) -> None:
