@@ -185,7 +185,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     wanted = {
         "damaged": ("damaged", tolerant),
         "again": ("damaged", (*tolerant, "--incumbent", "beta=6.0,rank=4")),
-        "flood": ("flood", ("--beta", "6")),
+        "flood": ("flood", ("--beta", "6", "--max-judged", "60", "--min-warm-users", "20")),
         "too broken": ("too-broken", ()),
         "empty": ("empty", ()),
         "no folder": ("nowhere", ()),
@@ -270,6 +270,10 @@ def test_two_customers_with_made_up_contents_neither_move_the_windows_nor_fill_t
     assert outer_ms - inner_ms > DAY_MS
     shown = [item for items in flooded.lists.values() for item in items]
     assert not [item for item in shown if item.startswith("zz-")]
+
+
+def test_model_is_judged_by_about_as_many_customers_as_are_asked_for(runs: dict[str, Trained]):
+    assert 20 <= runs["flood"].manifest["metrics"]["warm_users"] < 100
 
 
 def test_file_that_was_merged_while_it_was_read_is_not_missed(shaken: Shaken):

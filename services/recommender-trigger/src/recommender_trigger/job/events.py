@@ -82,6 +82,9 @@ def _used(
         .cache()
     )
     counts |= {"customers": customers.count(), "contents": contents.count()}
+    # Numbers alone from here on: names are many times as large.
+    events.count()
+    used.unpersist()
     return Archive(events, customers, contents, counts, refused, [(day["day"], day["count"]) for day in days])
 
 

@@ -17,6 +17,8 @@ from recommender_trigger.job.events import DAY_MS, DISLIKED, HIDDEN, LIKED, OPIN
 WEIGHTS = {VIEWED: 1.0, LIKED: 4.0}
 LEAST_DECAY = 1e-3
 MAX_REASONS = 3
+_FEWEST_PARTS = 4
+_PARTS_A_CORE = 2
 LIKED_AHEAD = 0.1
 """By how much a liked content is preferred as a reason, in cosine."""
 
@@ -201,6 +203,13 @@ def best(scores: Array, allowed: Array, most: int) -> list[int]:
         within = worths <= np.partition(worths, most - 1)[most - 1]
         numbers, worths = numbers[within], worths[within]
     return [int(i) for i in numbers[np.lexsort((numbers, worths))[:most]]]
+
+
+def spread(customers: DataFrame) -> DataFrame:
+    """Rows by ranges of u, over all cores: they are few for Spark, which would give them all to one task,
+    and much work for Python."""
+    cores = customers.sparkSession.sparkContext.defaultParallelism
+    return customers.repartitionByRange(max(_FEWEST_PARTS, _PARTS_A_CORE * cores), "u")
 
 
 class Model(NamedTuple):

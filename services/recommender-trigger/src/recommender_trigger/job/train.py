@@ -59,6 +59,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--list-length", type=int, default=30)
     add("--min-warm-users", type=int, default=50)
+    add("--max-judged", type=int, default=10_000, help="customers, about, by whom a model is judged")
     add("--min-coverage", type=_share, default=0.01, help="of contents that lists of judged customers show")
     add("--incumbent", type=parse_recipe, help="recipe that is served now, as a manifest has it")
     return parser.parse_args(argv)
