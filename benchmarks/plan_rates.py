@@ -24,7 +24,7 @@ from session_worker.processor import Sink, discover
 
 _CUSTOMERS = 500
 _ROUNDS = 4
-_FLUSH_GROUPS = 50
+_FLUSH_GROUPS = 300
 _REPEATS = 3
 
 

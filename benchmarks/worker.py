@@ -24,8 +24,8 @@ from kinstream.views.sessions import GAP_MS
 from session_worker.processors.archive import Archive
 
 PROCESSORS = ("activity", "content")
-_FLUSH_GROUPS = 50
-"""Trending is written every 5 s: at 1,000 events a second, after 50 groups of 100 events."""
+_FLUSH_GROUPS = 300
+"""Trending is written every 30 s: at 1,000 events a second, after 300 groups of 100 events."""
 
 MOST = 5.0
 _decode_data = msgspec.json.Decoder(ActivityData).decode
@@ -66,7 +66,7 @@ def measure(bench: Bench, name: str) -> Result:
             f"{' and '.join(PROCESSORS)} together: {workload.DESCRIPTION}; ratio {spread(whole, plain)}; "
             f"one core does {1e6 / per_event['engine with its client']:,.0f} events/s; "
             f"outside of the commit, trending costs {per_event['trending']:.1f} µs an event more "
-            f"(written every 5 s, at 1,000 events a second) and the archive's Parquet "
+            f"(written every 30 s, at 1,000 events a second) and the archive's Parquet "
             f"{per_event['archive']:.1f} µs"
         ],
         {

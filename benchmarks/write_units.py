@@ -19,10 +19,11 @@ from kinstream.events import Event
 from kinstream.queues import Message
 from kinstream.resources import TABLES
 from session_worker.processor import Stateful, discover
+from session_worker.settings import WorkerSettings
 
 MOST = 1_500
 EVENTS_A_SECOND = 1_000
-_FLUSH_SECONDS = 5
+_FLUSH_SECONDS = float(WorkerSettings.model_fields["score_flush_seconds"].default)
 _CUSTOMERS = 1_000
 
 
@@ -70,7 +71,7 @@ def measure(bench: Bench, name: str) -> Result:
         [
             f"{len(events):,} events of {_CUSTOMERS:,} customers, {workload.DESCRIPTION}; groups of 10 "
             f"messages of 10 events (chunks of 50: of five customers), trending written every "
-            f"{_FLUSH_SECONDS} s at {EVENTS_A_SECOND:,} events a second",
+            f"{_FLUSH_SECONDS:.0f} s at {EVENTS_A_SECOND:,} events a second",
             f"of which {parts}",
             "the peer: the event, its session, its customer's counters and, for events with content, the "
             "content's counters, each 1 KB at most, in one transaction an event",

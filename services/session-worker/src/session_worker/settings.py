@@ -13,7 +13,9 @@ class WorkerSettings(CoreSettings):
     archive_max_messages: int = Field(500, ge=1)
     archive_linger_seconds: float = Field(20.0, gt=0, le=40)
     """How long events wait for company before they are archived; less than the queue's visibility."""
-    score_flush_seconds: float = Field(5.0, gt=0)
+    score_flush_seconds: float = Field(30.0, gt=0)
+    """How often trending is written, whose half-life is a week. What a worker that is killed had gathered
+    since then is lost to it; the fewer writes, the cheaper: a content costs one each time."""
     outbox_sweep_seconds: float = Field(5.0, gt=0)
     closing_sweep_seconds: float = Field(10.0, gt=0)
     cached_items: int = Field(5_000, ge=0)
