@@ -146,6 +146,28 @@ def _named(text: str, block: str, service: str) -> dict[str, float]:
     return {name: float(number) for line in lines for name, number in re.findall(r"(\w+) = ([\d.]+)", line)}
 
 
+def test_a_chunk_comes_whole_where_one_of_its_events_is_wanted():
+    of = {one.name: one for one in deployment(read_assumptions(), read_handles(PROCESSORS), "prod").consumers}
+    assert (of["activity"].messages_a_chunk, of["activity"].events_a_message) == (1, 20)
+    # One event in ten is a place, and there are twenty in a chunk.
+    assert of["safety"].messages_a_chunk == pytest.approx(1 - 0.9**20)
+    assert of["safety"].messages_a_chunk * of["safety"].events_a_message == pytest.approx(2)
+
+
+def test_a_task_is_as_fast_as_its_cpu_or_its_waits_let_it():
+    def pace(**worker):
+        over = {"worker": worker, "processors": {"activity": {"cpu_us_an_event": 100}}}
+        found = deployment(read_assumptions(over=over), read_handles(PROCESSORS), "prod").consumers[0]
+        return found.messages_a_second
+
+    # Ten messages of twenty events are 20 ms of CPU, and half a vCPU takes 40 ms for that.
+    assert pace(cpu_us_a_group=0, wait_ms_a_group=10) == pytest.approx(10 / 0.04)
+    # Two groups at once, each of which waits for 160 ms besides.
+    assert pace(cpu_us_a_group=0, wait_ms_a_group=160) == pytest.approx(2 * 10 / 0.2)
+    # More than one core is of no use to one process.
+    assert pace(cpu_us_a_group=0, wait_ms_a_group=0, vcpu=4) == pytest.approx(10 / 0.02)
+
+
 def test_every_processor_is_measured_and_every_table_exists():
     values = tomllib.loads(MEASURED_FILE.read_text())
     assert set(read_handles(PROCESSORS)) <= set(values["processors"])
