@@ -1,5 +1,8 @@
 """What the catalog promises, on SQLite and on Postgres."""
 
+import os
+import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +17,7 @@ from kinstream.catalog import (
     FINALIZE,
     MAIN,
     Claim,
+    Hold,
     Item,
     MediaRepository,
     Missing,
@@ -125,7 +129,7 @@ def test_small_item_goes_from_declared_to_ready_with_its_renditions(catalog: Cat
 def test_large_item_is_ready_when_the_last_of_its_parts_is_done(catalog: Catalog, app: str) -> None:
     media_id = uploaded(catalog, app)
     assert catalog.work.plan(claimed(catalog, app, media_id), {}, [part("video"), part("hls-720")])
-    assert [task.step for task in catalog.work.waiting_parts(app, media_id)] == ["video", "hls-720"]
+    assert [task.step for task in catalog.work.waiting(app, media_id, Role.PART)] == ["video", "hls-720"]
     first, second = (claimed(catalog, app, media_id, name, name) for name in ("video", "hls-720"))
     assert first.order == {"rendition": "video"}
     assert catalog.work.report_progress(first, 50)
@@ -185,23 +189,26 @@ def test_failed_item_leaves_no_step_to_send_to_sweep_or_to_hold(catalog: Catalog
     encoding = catalog.work.claim(app, media_id, "hls-720", "m7", -1_000)
     catalog.work.fail(claimed(catalog, app, media_id, "video"), "tried 5 times", exhausted=True)
 
-    assert catalog.work.waiting_parts(app, media_id) == []
+    assert catalog.work.waiting(app, media_id, Role.PART) == []
     assert [one for one in catalog.work.take_abandoned(5, -1) if one.hold.app == app] == []
     assert not catalog.work.complete(encoding, [])
     # Tried anew under another message it goes on, and says that the others are to be sent again.
     again = claimed(catalog, app, media_id, "video", "m8")
     assert again.is_reopened
-    assert [task.step for task in catalog.work.waiting_parts(app, media_id)] == ["hls-720", "hls-480"]
+    assert [task.step for task in catalog.work.waiting(app, media_id, Role.PART)] == ["hls-720", "hls-480"]
+    # Should it die before it has sent them, the next sweep does.
+    swept = [one.task.step for one in catalog.work.take_abandoned(5, 3_600) if one.hold.app == app]
+    assert sorted(swept) == ["hls-480", "hls-720"]
 
 
 def test_variant_that_nobody_begins_is_told_to_whoever_asks_a_minute_later(url: str, app: str) -> None:
     migrate(url)
     catalog = Catalog(url)
     media_id = made_ready(catalog, app)
-    assert catalog.api.order_variant(app, media_id, "image-w64", {})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
     later = MediaRepository(_engine(url), lambda: now_ms() + 61_000)
-    assert later.order_variant(app, media_id, "image-w64", {})
-    assert not later.order_variant(app, media_id, "image-w64", {})
+    assert later.order_variant(app, media_id, "image-w64", {}, most=9)
+    assert not later.order_variant(app, media_id, "image-w64", {}, most=9)
     later.close()
     catalog.close()
 
@@ -270,10 +277,54 @@ def test_failure_is_final_unless_it_came_from_trying_too_often(catalog: Catalog,
     catalog.work.fail(claimed(catalog, app, unlucky), "tried 5 times", exhausted=True)
 
     assert catalog.work.claim(app, hopeless, MAIN, "m2", 60) is None
-    assert catalog.work.claim(app, unlucky, MAIN, "m1", 60) is None
-    assert catalog.work.claim(app, unlucky, MAIN, "m2", 60)
+    before = now_ms() - 1_000
+    assert catalog.work.claim(app, unlucky, MAIN, "m1", 60, sent_at_ms=before) is None
+    assert catalog.work.claim(app, unlucky, MAIN, "m2", 60, sent_at_ms=before) is None
+    assert catalog.work.claim(app, unlucky, MAIN, "m3", 60)
     assert catalog.api.get(app, hopeless).reason == "no media"
     assert catalog.api.get(app, unlucky).state == State.PROCESSING
+
+
+def test_step_that_is_brought_back_has_all_its_tries_again(catalog: Catalog, app: str) -> None:
+    media_id = uploaded(catalog, app)
+
+    def lost(message: str) -> tuple[int, int]:
+        """(tries, attempts), once whoever claimed it is lost."""
+        assert catalog.work.claim(app, media_id, MAIN, message, -10)
+        (one,) = (one for one in catalog.work.take_abandoned(5, 3_600) if one.hold.app == app)
+        return one.tries, one.hold.attempt
+
+    assert [lost("m1"), lost("m2")] == [(1, 1), (2, 2)]
+    assert catalog.work.fail(Hold(app, media_id, MAIN, 2), "tried 2 times", exhausted=True)
+    assert [lost("m3"), lost("m3")] == [(1, 3), (2, 4)]
+
+
+def test_dead_letter_of_an_extra_does_not_open_its_failed_item(catalog: Catalog, app: str) -> None:
+    media_id = uploaded(catalog, app)
+    catalog.work.plan(claimed(catalog, app, media_id), {}, [part("video"), part("hls-720", essential=False)])
+    catalog.work.fail(claimed(catalog, app, media_id, "hls-720"), "tried 5 times", exhausted=True)
+    catalog.work.fail(claimed(catalog, app, media_id, "video"), "another file was uploaded")
+
+    assert catalog.work.claim(app, media_id, "hls-720", "m9", 60) is None
+    assert catalog.api.get(app, media_id).state == State.FAILED
+
+
+def test_last_step_waits_to_be_sent_only_when_nothing_stands_before_it(catalog: Catalog, app: str) -> None:
+    media_id, work = uploaded(catalog, app), catalog.work
+    work.plan(claimed(catalog, app, media_id), {}, [part("video"), part("hls-720", essential=False)])
+
+    def waiting() -> list[str]:
+        return [task.step for task in work.waiting(app, media_id, Role.FINALIZE)]
+
+    work.complete(claimed(catalog, app, media_id, "video"), [MP4])
+    assert waiting() == []
+    work.fail(claimed(catalog, app, media_id, "hls-720"), "tried 5 times", exhausted=True)
+    assert waiting() == [FINALIZE]
+    last = claimed(catalog, app, media_id, FINALIZE)
+    assert waiting() == []
+    # Failed itself, it is brought back by people alone: else it would be tried for ever.
+    work.fail(last, "tried 5 times", exhausted=True)
+    assert waiting() == []
 
 
 def test_of_many_that_claim_at_once_one_succeeds(url: str, catalog: Catalog, app: str) -> None:
@@ -286,6 +337,17 @@ def test_of_many_that_claim_at_once_one_succeeds(url: str, catalog: Catalog, app
     for other in others:
         other.close()
     assert len([claim for claim in claims if claim]) == 1
+
+
+def test_abandoned_steps_are_told_a_few_at_a_time(catalog: Catalog, app: str) -> None:
+    silent = {uploaded(catalog, app) for _ in range(3)}
+    for media_id in silent:
+        catalog.work.claim(app, media_id, MAIN, "m1", -10)
+    told = list[str]()
+    while some := catalog.work.take_abandoned(5, 3_600, limit=2):
+        assert len(some) <= 2
+        told += [one.task.media_id for one in some if one.task.app == app]
+    assert sorted(told) == sorted(silent)
 
 
 def test_abandoned_steps_are_told_to_one_caller(catalog: Catalog, app: str) -> None:
@@ -326,8 +388,8 @@ def test_end_of_an_item_is_announced_until_that_is_recorded(catalog: Catalog, ap
 def test_variant_is_ordered_once_made_and_kept_apart(catalog: Catalog, app: str) -> None:
     media_id = made_ready(catalog, app)
     assert catalog.api.variant(app, media_id, "image-w64") is None
-    assert catalog.api.order_variant(app, media_id, "image-w64", {"width": 64})
-    assert not catalog.api.order_variant(app, media_id, "image-w64", {"width": 64})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {"width": 64}, most=9)
+    assert not catalog.api.order_variant(app, media_id, "image-w64", {"width": 64}, most=9)
     assert catalog.api.variant(app, media_id, "image-w64").state == StepState.WAITING
     claim = claimed(catalog, app, media_id, "image-w64")
     assert (claim.role, claim.order) == (Role.VARIANT, {"width": 64})
@@ -340,18 +402,18 @@ def test_variant_is_ordered_once_made_and_kept_apart(catalog: Catalog, app: str)
 
 
 def test_variant_of_an_item_that_is_not_ready_is_not_ordered(catalog: Catalog, app: str) -> None:
-    assert not catalog.api.order_variant(app, uploaded(catalog, app), "image-w64", {})
-    assert not catalog.api.order_variant(app, "unknown", "image-w64", {})
+    assert not catalog.api.order_variant(app, uploaded(catalog, app), "image-w64", {}, most=9)
+    assert not catalog.api.order_variant(app, "unknown", "image-w64", {}, most=9)
 
 
 def test_variant_that_failed_leaves_its_item_ready(catalog: Catalog, app: str) -> None:
     media_id = made_ready(catalog, app)
-    catalog.api.order_variant(app, media_id, "image-w64", {})
+    catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
     catalog.work.fail(claimed(catalog, app, media_id, "image-w64"), "tried 5 times", exhausted=True)
 
     assert catalog.api.get(app, media_id).state == State.READY
     assert catalog.api.variant(app, media_id, "image-w64").reason == "tried 5 times"
-    assert catalog.api.order_variant(app, media_id, "image-w64", {})
+    assert catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
@@ -447,3 +509,29 @@ def test_catalog_without_tables_is_worth_waiting_for(tmp_path: Path) -> None:
     with pytest.raises(RetryableError, match="no such table"):
         empty.check()
     empty.close()
+
+
+def test_server_that_swallows_what_it_is_sent_is_given_up() -> None:
+    # The kernel takes the connection, and nobody ever reads from it.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        catalog = open_catalog(
+            f"postgresql://somebody@127.0.0.1:{port}/catalog?connect_timeout=2&sslmode=disable"
+        )
+        with pytest.raises(RetryableError, match="cannot be used now"):
+            catalog.check()
+        catalog.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels call these options differently")
+def test_connection_to_a_server_that_vanishes_ends_by_itself(postgres_url: str) -> None:
+    engine = _engine(postgres_url)
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        assert raw.info.get_parameters()["connect_timeout"] == "5"
+        with socket.socket(fileno=os.dup(raw.fileno())) as wire:
+            wanted = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+            found = [wire.getsockopt(socket.IPPROTO_TCP, one) for one in wanted]
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    engine.dispose()
+    assert found == [10, 5, 3, 20_000]

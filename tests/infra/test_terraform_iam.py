@@ -83,7 +83,7 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
         queue/uploads: get_queue_url send_message
-        bucket/derived: sign_download get_object"""),
+        bucket/derived: list_objects sign_download get_object"""),
     **dict.fromkeys(
         ("media-worker", "media-worker-large"),
         _calls("""
@@ -93,7 +93,7 @@ CALLS: Mapping[str, frozenset[Call]] = {
         queue/media-large: get_queue_url get_queue_attributes send_message receive_message delete_message
         queue/media-large: change_message_visibility
         bucket/uploads: list_objects get_object
-        bucket/derived: get_object put_object abort_upload
+        bucket/derived: list_objects get_object put_object delete_objects abort_upload
         topic/media: publish
         tasks: protect"""),
     ),
@@ -237,8 +237,13 @@ _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "bucket.sign_download": ("s3:GetObject",),
     "tasks.protect": ("ecs:UpdateTaskProtection",),
     "clusters.list": ("elasticmapreduce:ListClusters",),
-    # A cluster is launched with tags and two roles.
-    "clusters.launch": ("elasticmapreduce:RunJobFlow", "elasticmapreduce:AddTags", "iam:PassRole"),
+    # A cluster is launched with tags, two roles and an idle time.
+    "clusters.launch": (
+        "elasticmapreduce:RunJobFlow",
+        "elasticmapreduce:AddTags",
+        "elasticmapreduce:PutAutoTerminationPolicy",
+        "iam:PassRole",
+    ),
     "clusters.describe": ("elasticmapreduce:DescribeCluster",),
     "clusters.list_steps": ("elasticmapreduce:ListSteps",),
     "clusters.terminate": ("elasticmapreduce:TerminateJobFlows",),

@@ -143,7 +143,8 @@ def test_a_running_worker_merges_the_small_files_of_its_archive_by_itself(settin
     provision(settings, processor_queues())
     monkeypatch.setenv("KINSTREAM_COMPACTION_INTERVAL_SECONDS", "0.5")
     monkeypatch.setenv("KINSTREAM_COMPACTION_SETTLE_SECONDS", "0")
-    monkeypatch.setenv("KINSTREAM_COMPACTION_GRACE_SECONDS", "1")
+    monkeypatch.setenv("KINSTREAM_COMPACTION_GRACE_SECONDS", "0.5")
+    monkeypatch.setenv("KINSTREAM_TRAINING_MAX_RUN_SECONDS", "0.5")
     deployment = Deployment(settings, tmp_path)
     with deployment.worker(linger_seconds=0.1):
         sent = {

@@ -15,7 +15,7 @@ from kinstream import keys
 from kinstream.settings import CoreSettings
 from recommender_trigger import main
 from recommender_trigger.domain.failures import Cause
-from recommender_trigger.domain.runs import Run, State, new_run_id
+from recommender_trigger.domain.runs import Run, State, Usage, new_run_id
 from recommender_trigger.emr_events import EmrEvents
 from recommender_trigger.launchers.emr_request import job_flow
 from recommender_trigger.launchers.emr_serverless import job_run_request
@@ -92,7 +92,10 @@ async def test_run_goes_through_all_states_of_a_cluster(stand: EmrStand):
 async def test_run_goes_through_all_states_of_a_job_run(serverless: EmrStand):
     assert await _is_served(serverless, await serverless.serve(serverless.trigger()))
     (attempt,) = serverless.emr.attempts
-    run_id = (await serverless.last()).run_id
+    run = await serverless.last()
+    assert run.usage == Usage(0.5, 2.0, 0.0)
+    assert run.usd == pytest.approx(0.5 * 0.052624 + 2 * 0.0057785, abs=1e-4)
+    run_id = run.run_id
     assert attempt.request["clientToken"] == f"{run_id}-1"
     assert attempt.request["executionTimeoutMinutes"] == 180
 
@@ -193,6 +196,8 @@ async def test_job_run_that_fails_is_tried_again_by_what_it_says(
     serverless.emr.forget(Script(("RUNNING", "FAILED"), message=details, does_job=False))
     run = await serverless.serve(serverless.trigger())
     assert (run.state, run.cause, len(serverless.emr.attempts)) == (State.FAILED, cause, attempts)
+    assert run.usage
+    assert run.usage.vcpu_hours == pytest.approx(0.5 * attempts), "every attempt is paid for"
     assert run.log_uri is not None
     assert run.log_uri.endswith(f"/logs/applications/00a1/jobs/{run.handle}/")
 
@@ -238,6 +243,26 @@ async def test_cluster_that_cannot_be_looked_at_is_told_of_and_ended_as_soon_as_
     stand.faults.relent()
     await trigger.idle()
     assert not stand.emr.at_work
+    assert await stand.store().lock(APP) is None
+
+
+async def test_cluster_is_ended_also_while_nobody_can_be_told(stand: EmrStand):
+    stand.emr.forget(Script(("RUNNING",)))
+    stand.faults.strike(Fault("Publish", Kind.ERROR, times=10**6))
+    trigger = stand.trigger(faulty=True, training_max_run_seconds=60)
+    await trigger.tick()
+    await stand.until_launched()
+    stand.clock.move(61)
+    for _ in range(300):
+        if not stand.emr.at_work:
+            break
+        await asyncio.sleep(0.05)
+    assert not stand.emr.at_work
+    run = await stand.last()
+    assert not await stand.told(run.run_id)
+    stand.faults.relent()
+    await trigger.idle()
+    assert [alert["cause"] for alert in await stand.told(run.run_id)] == ["deadline"]
     assert await stand.store().lock(APP) is None
 
 

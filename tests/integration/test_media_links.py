@@ -7,19 +7,20 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qsl, urljoin
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import httpx
 import pytest
 
 from kinstream.catalog import Rendition, open_catalog, open_work
-from kinstream.resources import QUEUE_UPLOADS
+from kinstream.resources import BUCKET_DERIVED, QUEUE_UPLOADS
 from tests.support.ingest import App, Service
 from tests.support.media_items import WorkersDouble
 from tests.support.stack import eventually
 
 CUSTOMER = "fam/1"
 FILM = bytes(range(256)) * 4
+FILM_SECONDS = 7_200.0
 MASTER = """#EXTM3U
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",URI="hls-audio.m3u8"
 #EXT-X-STREAM-INF:BANDWIDTH=5
@@ -34,7 +35,12 @@ hls-720.mp4
 CUES = "WEBVTT\n\n00:00:00.000 --> 00:00:05.000\nstoryboard.jpg#xywh=0,0,160,90\n"
 HLS = "application/vnd.apple.mpegurl"
 VIDEO: list[tuple[Rendition, bytes]] = [
-    (Rendition("video", "video", "video.mp4", "video/mp4", 0, 1280, 720, 6.0, "avc1.64001f,mp4a.40.2"), FILM),
+    (
+        Rendition(
+            "video", "video", "video.mp4", "video/mp4", 0, 1280, 720, FILM_SECONDS, "avc1.64001f,mp4a.40.2"
+        ),
+        FILM,
+    ),
     (
         Rendition("poster", "image", "poster.jpg", "image/jpeg", 0, 1280, 720, detail={"thumbhash": "aGk="}),
         b"p",
@@ -51,7 +57,7 @@ FACTS = {
     "bytes": 9,
     "width": 1280,
     "height": 720,
-    "duration_seconds": 6.0,
+    "duration_seconds": FILM_SECONDS,
     "codecs": ["h264"],
 }
 
@@ -69,6 +75,11 @@ def anyone(service: Service) -> Iterator[httpx.Client]:
     """Somebody without a key."""
     with httpx.Client(base_url=service.url, timeout=30, trust_env=False) as client:
         yield client
+
+
+def expires(url: str) -> int:
+    """When a URL of ours does, in seconds since 1970."""
+    return int(dict(parse_qsl(urlsplit(url).query))["expires"])
 
 
 def orders(service: Service) -> list[dict[str, str]]:
@@ -125,6 +136,8 @@ def test_a_player_gets_from_the_master_playlist_to_every_byte_without_a_key(app,
     master = anyone.get(urls["hls"])
     assert master.headers["content-type"].startswith(HLS)
     rung_url = urljoin(urls["hls"], master.text.splitlines()[3])
+    assert expires(rung_url) >= expires(urls["hls"])
+    assert expires(rung_url) > time.time() + FILM_SECONDS
     rung = anyone.get(rung_url)
     assert rung.text.splitlines()[0] == "#EXTM3U"
     media_url = rung.text.splitlines()[4]
@@ -170,7 +183,7 @@ def test_a_picture_is_kept_and_caches_are_told_for_how_long(app, worker, anyone,
     media_id = worker.ready(app.name, CUSTOMER)
     url = image_url(app, media_id, w=200)
     catalog_name = "image-w200-inside-jpeg-q80"
-    worker.catalog.order_variant(app.name, media_id, catalog_name, {})
+    worker.catalog.order_variant(app.name, media_id, catalog_name, {}, most=9)
     worker.make_variant(app.name, media_id, catalog_name, b"picture")
     orders(service)
 
@@ -215,7 +228,7 @@ def test_a_server_signs_by_itself_as_the_documentation_shows(app, worker, anyone
     exec(compile(snippet, "docs/media.md", "exec"), scope)  # noqa: S102 - our own page
     key = app.reader.get("/v1/signing-key").json()["key"]
     media_id = worker.ready(app.name, CUSTOMER)
-    worker.catalog.order_variant(app.name, media_id, "image-w200-inside-jpeg-q80", {})
+    worker.catalog.order_variant(app.name, media_id, "image-w200-inside-jpeg-q80", {}, most=9)
     worker.make_variant(app.name, media_id, "image-w200-inside-jpeg-q80", b"picture")
     path = f"/v1/media/{media_id}/image"
     assert anyone.get(scope["signed"](key, app.name, path, life_seconds=60, w=200)).content == b"picture"
@@ -252,10 +265,20 @@ def test_what_has_no_picture_is_refused_and_says_why(app, worker, anyone):
     assert asked(worker.declare(app.name, CUSTOMER)) == (409, "not_ready_yet")
     assert asked(worker.ready(app.name, CUSTOMER, "audio")) == (409, "no_picture")
     broken = worker.ready(app.name, CUSTOMER)
-    worker.catalog.order_variant(app.name, broken, "image-w64-inside-jpeg-q80", {})
+    worker.catalog.order_variant(app.name, broken, "image-w64-inside-jpeg-q80", {}, most=9)
     worker.fail_variant(app.name, broken, "image-w64-inside-jpeg-q80", "the original is gone")
     answer = anyone.get(signed(app, f"/v1/media/{broken}/image", "w=64"))
     assert code(answer) == (409, "cannot_be_made")
     assert "the original is gone" in answer.json()["message"]
     for name in ("hls.m3u8", "original", "video.mp4", "..%2F..%2Fother"):
         assert code(anyone.get(signed(app, f"/v1/media/{broken}/files/{name}", "x=1"))) == (404, "not_found")
+
+
+def test_a_file_that_is_gone_from_its_bucket_is_not_found(app, service, worker, anyone):
+    media_id = worker.ready(app.name, CUSTOMER, "video", FACTS, VIDEO)
+    item = worker.catalog.get(app.name, media_id)
+    bucket = service.settings.names.of(BUCKET_DERIVED)
+    for made in item.renditions:
+        service.aws("s3").delete_object(Bucket=bucket, Key=made.object_key)
+    answer = anyone.get(signed(app, f"/v1/media/{media_id}/files/hls.m3u8", "x=1"))
+    assert code(answer) == (404, "not_found")

@@ -18,7 +18,7 @@ from kinstream.resources import (
     TOPIC_MEDIA,
 )
 from kinstream_devkit.generate.media import write_phone_video, write_photo
-from tests.integration.test_media_path import FINAL, MediaStack, until
+from tests.support.media_stack import FINAL, MediaStack, until
 
 ALL_LARGE = {"KINSTREAM_MEDIA_SMALL_COST_SECONDS": "0.01"}
 """Whatever is uploaded is worked on step by step."""
@@ -174,7 +174,7 @@ def test_ordered_variant_is_made_of_a_ready_item(stack: MediaStack, tmp_path: Pa
         media_id = stack.upload(photo, "image/jpeg")
         stack.wait(media_id, "ready")
         before = stack.read(media_id)["renditions"]
-        assert stack.catalog.order_variant("demo", media_id, step, wanted)
+        assert stack.catalog.order_variant("demo", media_id, step, wanted, most=9)
         order = {"kinstream": "variant", "app": "demo", "media_id": media_id, "step": step}
         for _ in range(3):
             stack.sqs.send_message(QueueUrl=uploads, MessageBody=json.dumps(order))
@@ -187,7 +187,9 @@ def test_ordered_variant_is_made_of_a_ready_item(stack: MediaStack, tmp_path: Pa
         # An upload does not stay for ever: what is asked for then is made of the largest size.
         stack.storage_forgets(media_id)
         later = "image-w32-h32-inside-jpeg-q70"
-        assert stack.catalog.order_variant("demo", media_id, later, wanted | {"width": 32, "height": 32})
+        assert stack.catalog.order_variant(
+            "demo", media_id, later, wanted | {"width": 32, "height": 32}, most=9
+        )
         stack.sqs.send_message(QueueUrl=uploads, MessageBody=json.dumps(order | {"step": later}))
         until(
             lambda: stack.catalog.variant("demo", media_id, later).state == StepState.DONE,

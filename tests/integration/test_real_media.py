@@ -8,8 +8,8 @@ import pytest
 
 from kinstream.resources import BUCKET_DERIVED
 from kinstream_devkit.media_types import content_type_of
-from tests.integration.test_media_path import FINAL, MediaStack
 from tests.support.media_samples import needs_real_media, real_media
+from tests.support.media_stack import FINAL, MediaStack
 from tests.support.media_tools import Seen, alike, grid_at, look_at, require_tools, telling_tags
 
 SECONDS = 0.4

@@ -21,6 +21,7 @@ from recommender_trigger.launchers.java import find_java_home
 from recommender_trigger.launchers.local import LocalLauncher
 from recommender_trigger.publish import Publisher
 from recommender_trigger.run_store import LeaseLostError
+from recommender_trigger.storage import keys_under
 from tests.support.recommender import APP, Bench, ScriptedLauncher, bench
 
 RUNNING = Status(Progress.RUNNING)
@@ -460,6 +461,33 @@ async def test_log_of_a_spark_that_fails_is_kept_where_the_run_says(stand: Bench
 
 
 @pytest.mark.spark
+async def test_file_that_is_merged_after_it_was_listed_is_not_missed(stand: Bench, tmp_path: Path):
+    s3, bucket = stand.clients["s3"], stand.names.of("archive")
+
+    run = Run(APP, new_run_id(stand.clock.now_ms), State.LAUNCHING, stand.clock.now_ms)
+    keys = [key async for key in keys_under(s3, bucket, run.archive_prefix)]
+    await LocalLauncher(_Deleting(s3, keys[0]), stand.settings)._stage(run, tmp_path)
+    assert _files(tmp_path) == len(keys) - 1 > 1
+
+
+def _files(folder: Path) -> int:
+    return len(list(folder.iterdir()))
+
+
+class _Deleting:
+    """S3 from which compaction deletes a file as soon as somebody fetches."""
+
+    def __init__(self, s3, key: str) -> None:
+        self._s3, self._key = s3, key
+
+    async def get_object(self, **request):
+        await self._s3.delete_object(Bucket=request["Bucket"], Key=self._key)
+        return await self._s3.get_object(**request)
+
+    def __getattr__(self, name: str):
+        return getattr(self._s3, name)
+
+
 async def test_spark_that_is_let_go_leaves_neither_process_nor_folder(
     stand: Bench, tmp_path: Path, monkeypatch
 ):

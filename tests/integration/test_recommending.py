@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ingest_api.exposures import Exposures
 from ingest_api.reads import Tables
-from ingest_api.recommendation_reads import RecommendationReads
+from ingest_api.recommendation_reads import LATE_MS, RecommendationReads
 from ingest_api.recommending import Recommender
 from ingest_api.session_reads import SessionQuery, SessionReads
 from ingest_api.trending import Trending
@@ -189,6 +189,19 @@ async def test_what_was_seen_since_the_run_is_taken_out_on_every_device_and_old_
     assert await world.served() == ("r1", ["old", "kept"])
 
 
+async def test_what_was_seen_shortly_before_the_run_and_told_after_it_is_taken_out_too(world: World):
+    late = [
+        _seen("late", NOW_MS - LATE_MS + HOUR_MS),
+        _seen("too-late", NOW_MS - LATE_MS - HOUR_MS),
+        _seen("night", NOW_MS - HOUR_MS, "tv"),
+    ]
+    async with engine(world.settings) as (worker,):
+        await worker.run("activity", late)
+    await world.list_of("r1", "late", "too-late", "kept", "night")
+    await world.point(_versions("r1"))
+    assert await world.served() == ("r1", ["too-late", "kept"])
+
+
 async def test_stand_in_loses_what_was_seen_since_its_own_run(world: World):
     async with engine(world.settings) as (worker,):
         await worker.run("activity", [_seen("seen", NOW_MS - 5 * HOUR_MS)])
@@ -199,11 +212,11 @@ async def test_stand_in_loses_what_was_seen_since_its_own_run(world: World):
 
 async def test_customer_who_has_seen_all_of_a_list_is_served_what_is_trending(world: World):
     async with engine(world.settings) as (worker,):
-        await worker.run("activity", [_seen("a", NOW_MS)])
-    await world.trend("hot")
+        await worker.run("activity", [_seen("a", NOW_MS), _seen("hid", NOW_MS, kind="content.hidden")])
+    await world.trend("hid", "hot", "a")
     await world.list_of("r1", "a")
     await world.point(_versions("r1"))
-    assert await world.served() == (None, ["hot"])
+    assert await world.served() == (None, ["hot"]), "nor is it served those that it has just seen or hidden"
 
 
 async def test_experiment_serves_its_arm_and_tells_of_it_once_an_hour(world: World):

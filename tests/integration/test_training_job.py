@@ -98,6 +98,15 @@ def _bad_rows() -> list[dict]:
     ]
 
 
+def _made_up() -> list[dict]:
+    """Two customers who turn to a thousand names of their own each, all in the last hour."""
+    return [
+        archived(f"x{who}-{n}", f"fam-x{who}", f"zz-{who}-{n}", END_MS - n)
+        for who in range(2)
+        for n in range(1000)
+    ]
+
+
 def _break_files(folder: Path, whole: Path) -> None:
     content = whole.read_bytes()
     (folder / "cut.parquet").write_bytes(content[: len(content) // 2])
@@ -118,16 +127,52 @@ def _damaged(archive: Path) -> None:
     _write(folder, "opinions", _opinions())
     _write(folder, "hidden", _hidden_names())
     _write(folder, "bad", _bad_rows())
+    _write(folder, "none", [])
     _break_files(folder, whole)
 
 
+class Shaken(NamedTuple):
+    """Archives of which something moves while they are read."""
+
+    merged: dict[str, Any]
+    """A file goes that another one holds."""
+    disturbed: dict[str, Any]
+    """The bytes of a file do not come at first."""
+    away: dict[str, Any]
+    """They never come."""
+
+
+def _reads(root: Path) -> list[dict[str, Any]]:
+    """The three of them, in order."""
+    rows = tastes(5, 20, groups=2, per_customer=4, end_ms=END_MS)
+    _write(root / "merged", "all", rows)
+    part = _write(root / "merged", "part", rows[:10])
+    reads = [{"uri": (root / "merged").as_uri(), "moves": [[(str(part), str(root / "part"))]]}]
+    for name in ("disturbed", "away"):
+        path = _write(root / name, "one", rows)
+        # Hadoop checks a local file by its sums: wrong ones are a disk or a network that fails.
+        sums, aside = path.with_name(f".{path.name}.crc"), root / f"{name}.crc"
+        aside.write_bytes(b"crc\0\0\0\2\0" + bytes(4 * (path.stat().st_size // 512 + 1)))
+        back = [[(str(sums), str(aside))]] if name == "disturbed" else []
+        reads.append({"uri": (root / name).as_uri(), "moves": [[(str(aside), str(sums))], *back]})
+    return reads
+
+
+class Runs(NamedTuple):
+    """What became of everything."""
+
+    trained: dict[str, Trained]
+    shaken: Shaken
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
-    """Every training of this module, by name."""
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Every training of this module, by name, and what else Spark read."""
     root = tmp_path_factory.mktemp("training")
     _damaged(root / "damaged")
     _write(root / "flood", "others", tastes(120, 320, groups=4, per_customer=30, end_ms=END_MS))
     _flood(root / "flood")
+    _write(root / "flood", "made-up", _made_up())
     (root / "empty").mkdir()
     alone = [archived(f"e{n}", "fam-1", f"story-{n % 7}", END_MS - n * 3_600_000) for n in range(40)]
     _write(root / "alone", "one", alone)
@@ -140,7 +185,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     wanted = {
         "damaged": ("damaged", tolerant),
         "again": ("damaged", (*tolerant, "--incumbent", "beta=6.0,rank=4")),
-        "flood": ("flood", ("--beta", "6")),
+        "flood": ("flood", ("--beta", "6", "--max-judged", "60", "--min-warm-users", "20")),
         "too broken": ("too-broken", ()),
         "empty": ("empty", ()),
         "no folder": ("nowhere", ()),
@@ -152,11 +197,24 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
         outputs.append(root / f"output-{number}")
         uris = ["--archive", (root / archive).as_uri(), "--output", outputs[-1].as_uri()]
         arguments.append([*uris, "--run-id", "r1", "--as-of-ms", str(AS_OF_MS), *FEW, *more])
-    told = train_all(tmp_path_factory.mktemp("spark"), arguments)
-    return {
+    told = train_all(tmp_path_factory.mktemp("spark"), arguments, _reads(root / "moving"))
+    trained = {
         name: Trained(output, one.get("refused"))
-        for name, output, one in zip(wanted, outputs, told, strict=True)
+        for name, output, one in zip(wanted, outputs, told[: len(wanted)], strict=True)
     }
+    return Runs(trained, Shaken(*told[len(wanted) :]))
+
+
+@pytest.fixture
+def runs(everything: Runs) -> dict[str, Trained]:
+    """Every training, by name."""
+    return everything.trained
+
+
+@pytest.fixture
+def shaken(everything: Runs) -> Shaken:
+    """What was read while files moved."""
+    return everything.shaken
 
 
 @pytest.fixture
@@ -197,10 +255,37 @@ def test_customer_with_a_million_events_counts_for_no_more_than_a_day_may_and_ma
 ):
     flooded = runs["flood"]
     counts = flooded.manifest["counts"]
-    assert (counts["capped"], counts["customers"]) == (FLOOD_EVENTS - 1000, 121)
+    assert (counts["capped"], counts["customers"]) == (FLOOD_EVENTS - 1000, 123)
     assert flooded.manifest["gate"]["publish"], flooded.manifest["gate"]
     firsts = [items[0] for items in flooded.lists.values()]
     assert firsts.count("story-0000") < len(firsts) / 4
+
+
+def test_two_customers_with_made_up_contents_neither_move_the_windows_nor_fill_the_places_of_new_ones(
+    runs: dict[str, Trained],
+):
+    flooded = runs["flood"]
+    inner_ms, outer_ms, _ = flooded.manifest["metrics"]["windows_ms"]
+    assert END_MS - outer_ms > DAY_MS
+    assert outer_ms - inner_ms > DAY_MS
+    shown = [item for items in flooded.lists.values() for item in items]
+    assert not [item for item in shown if item.startswith("zz-")]
+
+
+def test_model_is_judged_by_about_as_many_customers_as_are_asked_for(runs: dict[str, Trained]):
+    assert 20 <= runs["flood"].manifest["metrics"]["warm_users"] < 100
+
+
+def test_file_that_was_merged_while_it_was_read_is_not_missed(shaken: Shaken):
+    assert shaken.merged == {"kinds": {"content": 20}, "broken": [], "rows": 20}
+
+
+def test_file_that_cannot_be_fetched_for_a_moment_is_read_and_not_taken_for_broken(shaken: Shaken):
+    assert shaken.disturbed == {"kinds": {"content": 20}, "broken": [], "rows": 20}
+
+
+def test_file_that_cannot_be_fetched_at_all_fails_the_run(shaken: Shaken):
+    assert shaken.away["refused"].startswith("UnreachableArchiveError: away/one.parquet cannot be fetched")
 
 
 def test_nobody_is_recommended_what_it_has_touched_hidden_or_disliked(trained: Trained):

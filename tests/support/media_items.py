@@ -62,6 +62,6 @@ class WorkersDouble:
 
     def store(self, app: str, media_id: str, made: Rendition, content: bytes) -> Rendition:
         """The object of a rendition; its `object_key` was the bare file name."""
-        key = derived_key(app, media_id, made.object_key)
+        key = derived_key(app, media_id, "main", 1, made.object_key)
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType=made.content_type)
         return replace(made, object_key=key, size_bytes=len(content))

@@ -189,6 +189,11 @@ class _Wire:
         """Accept nothing, and break what is there, also what has only just been accepted."""
         self._open.set()
         if self._server is not None:
+            # asyncio leaks a connection that it has accepted and not made when its server closes.
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             self._server.close()
             self._server = None
         while others := asyncio.all_tasks() - {asyncio.current_task()}:

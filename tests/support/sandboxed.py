@@ -121,6 +121,16 @@ def write_many_files(folder: Path, count: int) -> None:
     time.sleep(600)
 
 
+def is_hidden() -> bool:
+    """Whether processes of the same user are kept from looking into this one."""
+    return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0
+
+
+def share_of_blame() -> int:
+    """Out of 1,000, what the kernel adds when it looks for a process to end for want of memory."""
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
 def environment() -> dict[str, str]:
     return dict(os.environ)
 

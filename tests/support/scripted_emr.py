@@ -228,6 +228,9 @@ class ScriptedEmr:
         await self._look(attempt)
         summary = self._summary(sent["applicationId"], attempt)
         summary["jobRunId"] = summary.pop("id")
+        if attempt.state in _ENDS:
+            used = {"vCPUHour": 0.5, "memoryGBHour": 2.0, "storageGBHour": 0.0}
+            summary |= {"totalResourceUtilization": used, "billedResourceUtilization": used}
         return {
             "jobRun": summary | {"jobDriver": attempt.request["jobDriver"], "tags": attempt.request["tags"]}
         }

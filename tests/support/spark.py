@@ -26,13 +26,15 @@ _SCRIPT = Path(__file__).with_name("train_many.py")
 _SECONDS = 400
 
 
-def train_all(folder: Path, trainings: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+def train_all(
+    folder: Path, trainings: Sequence[Sequence[str]], reads: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
     """What became of each; skips the test where there is no Spark."""
     pytest.importorskip("pyspark", reason="pyspark is not installed")
     java_home = asyncio.run(find_java_home(None))
     if java_home is None:
         pytest.skip("Java 17 is not installed")
-    spec = {"conf": _CONF | {"spark.local.dir": str(folder)}, "trainings": trainings}
+    spec = {"conf": _CONF | {"spark.local.dir": str(folder)}, "trainings": trainings, "reads": reads}
     environment = {
         "JAVA_HOME": str(java_home),
         "PYSPARK_PYTHON": sys.executable,

@@ -1,14 +1,18 @@
 """`python train_many.py SPEC`: several trainings in one Spark, since its start is most of a small one.
 
-SPEC is JSON: Spark's configuration, and the arguments of each training. What became of each goes to stdout.
+SPEC is JSON: Spark's configuration, the arguments of each training, and archives to read while files move.
+What became of each goes to stdout.
 """
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
-from recommender_trigger.job.events import UnreadableArchiveError
+from recommender_trigger.job.events import classified
+from recommender_trigger.job.files import ArchiveError, read_files
 from recommender_trigger.job.train import arguments, train
 
 
@@ -24,10 +28,27 @@ def main() -> None:
     for argv in spec["trainings"]:
         try:
             told.append({"manifest": train(spark, arguments(argv))})
-        except UnreadableArchiveError as error:
+        except ArchiveError as error:
             told.append({"refused": str(error)})
+    told += [_read(spark, **read) for read in spec["reads"]]
     spark.stop()
     sys.stdout.write(json.dumps(told))
+
+
+def _read(spark: SparkSession, uri: str, moves: list[list[tuple[str, str]]]) -> dict[str, Any]:
+    """What is read of an archive in which files move as each pass over it begins."""
+    left = iter(moves)
+
+    def moving(rows: DataFrame) -> DataFrame:
+        for source, target in next(left, []):
+            Path(source).replace(target)
+        return classified(rows, sys.maxsize // 2)
+
+    try:
+        read = read_files(spark, uri, moving)
+    except ArchiveError as error:
+        return {"refused": f"{type(error).__name__}: {error}"}
+    return {"kinds": read.kinds, "broken": read.refused, "rows": read.files.count()}
 
 
 if __name__ == "__main__":

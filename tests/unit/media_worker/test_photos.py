@@ -246,7 +246,7 @@ def test_variant_of_a_video_is_asked_of_its_poster(tmp_path: Path) -> None:
     poster = next(step for step in discover()["poster"].plan(facts, Options()) if step.name == "poster")
     making.make(source, tmp_path, making.Order(facts, [poster], LIMITS, Options()), lambda _: None)
     step = Step("image-w96-inside-jpeg-q80", "variant", 0.1, arguments={"width": 96})
-    order = making.Order(facts, [step], LIMITS, Options())
+    order = making.Order(None, [step], LIMITS, Options())
     (made,) = making.make(tmp_path / "poster.jpg", tmp_path, order, lambda _: None)
     with Image.open(tmp_path / made.file_name) as picture:
         assert picture.size == (96, 72)

@@ -1,5 +1,6 @@
 """What is decided about recordings: pure, without a codec."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -20,7 +21,13 @@ from media_worker.domain.ladder import (
 from media_worker.domain.options import RecordingOptions
 from media_worker.domain.policy import AudioFacts, Colors, Format, Limits, Probe, VideoFacts
 from media_worker.domain.recipes import Facts, Made
-from media_worker.domain.recordings import recording_recipe, rung_picture, scaled, shown_size
+from media_worker.domain.recordings import (
+    index_room_bytes,
+    recording_recipe,
+    rung_picture,
+    scaled,
+    shown_size,
+)
 from media_worker.domain.scrubbing import preview_places, storyboard_columns, storyboard_times, storyboard_vtt
 
 OPTIONS = RecordingOptions()
@@ -58,6 +65,23 @@ def test_what_some_player_may_not_show_is_encoded(facts: VideoFacts) -> None:
 
 def test_avi_is_never_copied_since_it_tells_no_times() -> None:
     assert not decide(HD, AAC, "avi").video.copy
+
+
+@given(st.integers(0, 2**32), st.none() | st.floats(0, 40_000), st.integers(0, 10**7))
+def test_room_for_an_index_is_a_small_part_of_the_file(
+    size_bytes: int, seconds: float | None, pictures: int
+) -> None:
+    probe = Probe("mov", 2, seconds, HD, AAC, pictures)
+    room_bytes = index_room_bytes(probe, recording_recipe(probe), size_bytes)
+    assert 0 <= room_bytes <= 0.01 * size_bytes
+
+
+def test_only_copied_video_has_room_for_its_index_left_beforehand() -> None:
+    probe, large = Probe("mov", 2, 60, HD, AAC), 60_000_000
+    assert index_room_bytes(probe, recording_recipe(probe), large) > 60 * (30 + 43) * 20
+    assert index_room_bytes(replace(probe, duration_seconds=None), recording_recipe(probe), large) == 0
+    for other in (replace(probe, video=None), replace(probe, container="avi")):
+        assert index_room_bytes(other, recording_recipe(other), large) == 0
 
 
 def test_sound_is_encoded_where_another_loudness_is_wanted() -> None:

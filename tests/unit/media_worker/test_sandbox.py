@@ -17,6 +17,7 @@ from kinstream.errors import PermanentError, RetryableError
 from kinstream.processes import is_alive
 from media_worker.sandbox import Sandbox, SandboxLimits, landlock, seccomp
 from tests.support import sandboxed
+from tests.support.processes import is_seen
 
 MIB = 1024**2
 LIMITS = SandboxLimits(memory_bytes=200 * MIB, cpu_seconds=60, wall_seconds=60)
@@ -197,6 +198,28 @@ def test_child_knows_no_secrets_and_holds_nothing_open(monkeypatch: pytest.Monke
         assert fresh.run(sandboxed.open_descriptors) == ["device"] * 3 + ["pipe"]
     finally:
         fresh.close()
+
+
+@on_linux
+def test_server_and_child_are_hidden_and_the_first_to_go(sandbox: Sandbox) -> None:
+    assert sandbox.run(sandboxed.is_hidden)
+    assert sandbox.run(sandboxed.share_of_blame) == 1_000
+
+
+@on_linux
+@pytest.mark.parametrize("hides", [True, False])
+def test_process_that_hides_keeps_its_environment_to_itself(hides: bool) -> None:
+    program = (
+        "import sys; from media_worker.sandbox.kernel import *\n"
+        f"drop_capabilities()\nif {hides}: hide_process()\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+        process.stdout.readline()
+        seen = is_seen(process.pid)
+        process.communicate()
+    assert seen is not hides
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What is made of recordings of every kind, as ffprobe, ffmpeg and exiftool see it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from kinstream.errors import PermanentError
 from kinstream_devkit.generate.media import write_phone_video
 from media_worker.codecs import video
 from media_worker.domain.options import RecordingOptions
-from media_worker.domain.policy import Limits
+from media_worker.domain.policy import Limits, Probe
+from media_worker.domain.recordings import recording_recipe
 from tests.support.ffmpeg import (
     complaints,
     frame_hashes,
@@ -36,6 +38,7 @@ from tests.support.media_tools import require_tools, telling_tags
 from tests.support.recordings import LIMITS, Results, Sample, is_upright, make_all, write, write_amr_wb
 
 AMR = {"audio": "libopencore_amrnb", "audio_rate": 8_000}
+LARGE = {"crf": "1", "g": "1", "preset": "ultrafast"}
 OPUS = {"audio": "libopus", "audio_rate": 48_000}
 
 ENCODED = {
@@ -122,6 +125,42 @@ def test_h264_and_aac_are_passed_on_from_any_container(tmp_path: Path, name: str
     # The encoder tells of itself in a message beside the first picture, as cameras do with place and date.
     assert b"x264 - core" in source.read_bytes()
     assert b"x264 - core" not in results.path("video").read_bytes()
+
+
+def copied(source: Path, found: Probe) -> bytes:
+    """The MP4 whose streams are the source's, as far as `found` tells what these are."""
+    target = source.with_suffix(".copied.mp4")
+    given = video.Source(source, found, LIMITS, source.parent)
+    video.convert(given, recording_recipe(found), target, lambda _: None)
+    assert frame_hashes(target) == frame_hashes(source)
+    raw = target.read_bytes()
+    assert raw.index(b"moov") < raw.index(b"mdat")
+    return raw
+
+
+def test_large_recording_is_written_once_with_room_for_its_index(tmp_path: Path) -> None:
+    sample = Sample("matroska", audio=None, size=(1280, 720), options=LARGE)
+    source = write(tmp_path / "large.mkv", sample)
+    raw = copied(source, video.probe(source, "matroska", LIMITS))
+    at = raw.index(b"free") - 4
+    assert raw.index(b"moov") < at < raw.index(b"mdat")
+    assert 8 < int.from_bytes(raw[at : at + 4], "big") < 0.01 * len(raw)
+
+
+def test_index_that_needs_more_room_than_was_left_still_comes_first(tmp_path: Path) -> None:
+    sample = Sample("matroska", size=(320, 240), seconds=8, audio_rate=48_000, options=LARGE)
+    source = write(tmp_path / "longer.mkv", sample)
+    found = video.probe(source, "matroska", LIMITS)
+    raw = copied(source, replace(found, duration_seconds=0.1))
+    at = raw.index(b"free") - 4
+    assert int.from_bytes(raw[at : at + 4], "big") == 8
+
+
+def test_shape_of_pixels_is_known_where_only_the_pictures_tell_it(tmp_path: Path) -> None:
+    source = write(tmp_path / "wide.ts", Sample("mpegts", aspect=Fraction(12, 11)))
+    found = video.probe(source, "mpegts", LIMITS)
+    assert found.video
+    assert found.video.pixel_aspect == (12, 11)
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, 270])

@@ -60,3 +60,14 @@ def test_message_of_an_old_note_is_left_alone(tmp_path: Path) -> None:
     sweep(tmp_path, 60, given.append)
     assert given == []
     assert not left.exists()
+
+
+def test_delivery_tells_when_and_how_often_it_was_sent_as_the_queue_says() -> None:
+    message = {"MessageId": "m1", "ReceiptHandle": "r1"}
+    told = {"ApproximateReceiveCount": "3", "SentTimestamp": "1700000000000"}
+
+    def delivery(**more: object) -> Delivery:
+        return Delivery.of_task({"delivery_info": {"sqs_queue": "q", "sqs_message": message | more}})
+
+    assert delivery(Attributes=told) == Delivery("m1", "q", "r1", 3, 1_700_000_000_000)
+    assert delivery() == Delivery("m1", "q", "r1", 1, None)

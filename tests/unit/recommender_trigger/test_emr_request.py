@@ -39,6 +39,13 @@ def test_cluster_ends_by_itself_and_says_whose_it_is():
     }
 
 
+def test_step_ends_at_the_deadline_also_where_no_trigger_lives():
+    (step,) = _request(training_max_run_seconds=90.5)["Steps"]
+    args = step["HadoopJarStep"]["Args"]
+    assert args[:4] == ["timeout", "--kill-after=60", "91", "spark-submit"]
+    assert args[args.index("--deploy-mode") + 1] == "client", "what is ended is the driver itself"
+
+
 def test_next_attempt_is_elsewhere_and_on_demand():
     first = _request()["Instances"]
     again = Run("app", "r-1", State.LAUNCHING, 0, attempt=2, avoid=("subnet-1",))

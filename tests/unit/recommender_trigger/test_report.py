@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from recommender_trigger import job_package, plots
-from recommender_trigger.cost import charges, write_units
-from recommender_trigger.domain.runs import Run, State
+from recommender_trigger.cost import charges, total_usd, write_units
+from recommender_trigger.domain.runs import Run, State, Usage
 from recommender_trigger.job_package import package
 from recommender_trigger.report import page
 
@@ -42,8 +42,8 @@ MANIFEST = {
 }
 
 
-def _charges(launcher: str = "emr"):
-    return charges(launcher, machines=4, run_ms=900_000, written_units=2_000_000)
+def _charges(launcher: str = "emr", usage: Usage | None = None):
+    return charges(launcher, machines=4, run_ms=900_000, usage=usage, written_units=2_000_000)
 
 
 def test_page_tells_the_verdict_the_figures_what_was_refused_and_the_cost():
@@ -83,7 +83,19 @@ def test_cost_is_of_machines_by_time_and_of_lists_by_size():
     assert lists.usd == pytest.approx(1.25)
     assert _charges("local")[0].usd == 0
     assert "not estimated" in page(RUN, MANIFEST, _charges("emr-serverless"))
+    assert total_usd(_charges("emr-serverless")) is None
     assert [write_units(size) for size in (1, 1024, 1025)] == [1, 1, 2]
+
+
+def test_cost_of_a_job_run_is_of_what_all_its_attempts_have_used():
+    run = RUN.used(Usage(1.5, 6.0, 0.0)).used(None).used(Usage(0.5, 2.0, 10.0))
+    found = _charges("emr-serverless", run.usage)
+    usd = 2 * 0.052624 + 8 * 0.0057785 + 10 * 0.000111
+    assert found[0].usd == pytest.approx(usd)
+    assert total_usd(found) == pytest.approx(usd + 1.25)
+    text = page(run, MANIFEST, found)
+    assert "2.00 vCPU hours, 8.00 GB hours" in text
+    assert f"${usd:.4f}" in text
 
 
 @pytest.mark.parametrize(

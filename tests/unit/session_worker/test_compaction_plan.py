@@ -2,9 +2,12 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recommender_trigger.settings import TriggerSettings
+from session_worker.compaction.compactor import CompactionSettings
 from session_worker.domain.compaction import Policy, StoredFile, merge_of, plan
 
 HOUR_MS = 3_600_000
@@ -35,6 +38,15 @@ def test_a_date_that_is_written_to_is_merged_once_it_has_eight_small_files():
 def test_a_quiet_date_is_merged_down_to_the_last_two():
     assert sizes_of(several(2, age_ms=2 * HOUR_MS)) == [2]
     assert sizes_of(several(1, age_ms=2 * HOUR_MS)) == []
+
+
+def test_merged_files_stay_for_longer_than_a_training_may_take_whatever_that_is(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    assert CompactionSettings().stay_seconds > TriggerSettings().training_max_run_seconds
+    monkeypatch.setenv("KINSTREAM_TRAINING_MAX_RUN_SECONDS", "100000")
+    assert TriggerSettings().training_max_run_seconds == 100_000
+    assert CompactionSettings().stay_seconds > 100_000
 
 
 def test_files_that_were_written_just_now_wait():

@@ -44,10 +44,11 @@ data "aws_iam_policy_document" "task" {
   }
 
   dynamic "statement" {
-    for_each = local.has_router && var.search_endpoint == null ? [1] : []
+    # The log router's lines, and the collector's numbers, which are lines, too.
+    for_each = (local.has_router && var.search_endpoint == null) || local.has_adot ? [1] : []
 
     content {
-      sid       = "RoutedLogs"
+      sid       = "SidecarsLogs"
       actions   = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
       resources = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:/${var.prefix}/${var.name}:*"]
     }

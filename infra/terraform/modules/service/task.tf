@@ -42,6 +42,7 @@ locals {
 
   has_router   = var.sidecars.log_router != null
   has_adot     = var.sidecars.adot != null
+  to_adot      = local.has_adot ? { KINSTREAM_OTLP_ENDPOINT = "http://127.0.0.1:4318" } : {}
   log_settings = jsonencode(!local.has_router ? local.to_cloudwatch : var.search_endpoint == null ? local.to_router : local.to_search)
 
   service_container = {
@@ -55,7 +56,7 @@ locals {
     logConfiguration       = jsondecode(local.log_settings)
 
     environment = [
-      for name, value in merge({ KINSTREAM_READY_FILE = local.ready_file }, var.environment) :
+      for name, value in merge({ KINSTREAM_READY_FILE = local.ready_file }, local.to_adot, var.environment) :
       { name = name, value = value }
     ]
 
@@ -78,12 +79,28 @@ locals {
     dependsOn = local.has_router ? [{ containerName = "log-router", condition = "START" }] : []
   }
 
+  # Traces to X-Ray; numbers into the service's own log group, from which CloudWatch makes metrics.
+  adot_config = {
+    receivers  = { otlp = { protocols = { http = { endpoint = "127.0.0.1:4318" } } } }
+    processors = { batch = {} }
+    exporters = {
+      awsxray = { region = var.region }
+      awsemf  = { region = var.region, namespace = var.prefix, log_group_name = aws_cloudwatch_log_group.this.name, log_stream_name = "metrics" }
+    }
+    service = {
+      pipelines = {
+        traces  = { receivers = ["otlp"], processors = ["batch"], exporters = ["awsxray"] }
+        metrics = { receivers = ["otlp"], processors = ["batch"], exporters = ["awsemf"] }
+      }
+    }
+  }
+
   adot_container = {
     name                   = "adot"
     image                  = var.sidecars.adot
     essential              = false
     readonlyRootFilesystem = true
-    command                = ["--config=/etc/ecs/ecs-default-config.yaml"]
+    environment            = [{ name = "AOT_CONFIG_CONTENT", value = yamlencode(local.adot_config) }]
     memoryReservation      = 64
     logConfiguration       = local.to_cloudwatch
   }

@@ -114,6 +114,13 @@ data "aws_iam_policy_document" "ingest_api" {
     resources = ["${local.bucket.uploads}/*/original"]
   }
 
+  # So that a file that is gone is 404, not 403. S3 asks for this of the whole bucket, and not under a prefix.
+  statement {
+    sid       = "LookForFiles"
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket.derived]
+  }
+
   # Called for playlists and pictures; of all else it signs URLs.
   statement {
     sid       = "Downloads"
@@ -310,11 +317,11 @@ data "aws_iam_policy_document" "media_worker" {
     resources = ["${local.queue_arn_prefix}-media", "${local.queue_arn_prefix}-media-large"]
   }
 
-  # So that an upload that is gone is 404, not 403.
+  # So that an upload or a picture that is gone is 404, not 403.
   statement {
-    sid       = "LookForOriginals"
+    sid       = "LookForFiles"
     actions   = ["s3:ListBucket"]
-    resources = [local.bucket.uploads]
+    resources = [local.bucket.uploads, local.bucket.derived]
   }
 
   statement {
@@ -347,10 +354,10 @@ data "aws_iam_policy_document" "media_worker" {
     resources = [local.topic.media]
   }
 
-  # AbortMultipartUpload: boto3 ends a large upload that failed.
+  # AbortMultipartUpload: boto3 ends a large upload that failed. DeleteObject: what an attempt left that does not count.
   statement {
     sid       = "WriteRenditions"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    actions   = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
     resources = ["${local.bucket.derived}/*"]
   }
 

@@ -9,10 +9,13 @@ locals {
     { media-worker-large = "media-worker" },
   )
 
+  # Two hours of video from the largest that is taken need 8,062 seconds of a core, and its two go to two steps at once.
+  of_large_media = { KINSTREAM_MEDIA_QUEUES = "media-large", KINSTREAM_MEDIA_TASK_LIMIT_SECONDS = "10800" }
+
   # What tells services of one kind apart.
   environment_of_services = merge(
     { for name, processor in local.processor_services : name => { KINSTREAM_PROCESSORS = processor } },
-    { media-worker = { KINSTREAM_MEDIA_QUEUES = "media" }, media-worker-large = { KINSTREAM_MEDIA_QUEUES = "media-large" } },
+    { media-worker = { KINSTREAM_MEDIA_QUEUES = "media" }, media-worker-large = local.of_large_media },
   )
 
   running = var.run_services ? local.kinds : {}

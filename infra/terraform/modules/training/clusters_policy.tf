@@ -29,9 +29,10 @@ data "aws_iam_policy_document" "clusters" {
     }
   }
 
+  # What a launch asks for beside the cluster: its tags, and that it ends when it idles.
   statement {
     sid       = "TagClusters"
-    actions   = ["elasticmapreduce:AddTags"]
+    actions   = ["elasticmapreduce:AddTags", "elasticmapreduce:PutAutoTerminationPolicy"]
     resources = [local.clusters_arn]
   }
 

@@ -21,6 +21,7 @@ _TARGET = "DynamoDB_20120810."
 _CONTENT_TYPE = "application/x-amz-json-1.0"
 _ATTEMPTS = 2
 _PAUSE_SECONDS = 0.05
+_SERVER_ERROR = 500
 _THROTTLED = frozenset(
     {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"}
 )
@@ -30,7 +31,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class DynamoDbHttp:
-    """Two attempts of `timeout_seconds` each, the second where the first was throttled or got no answer.
+    """Two attempts of `timeout_seconds` each, the second where the first was throttled, failed on DynamoDB's
+    side or got no answer.
 
     ClientError where DynamoDB refuses; EndpointConnectionError, a BotoCoreError, where it does not answer.
     A transaction carries a token, so that its second attempt does not happen twice.
@@ -84,8 +86,7 @@ class DynamoDbHttp:
             try:
                 return await self._attempt(operation, body)
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if attempt == _ATTEMPTS or (code not in _THROTTLED and not code.startswith("Internal")):
+                if attempt == _ATTEMPTS or not _is_passing(error):
                     raise
             except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
                 if attempt == _ATTEMPTS:
@@ -111,5 +112,14 @@ class DynamoDbHttp:
 def _refusal(operation: str, status: int, answer: dict[str, Any]) -> ClientError:
     code = str(answer.pop("__type", f"InternalServerError{status}")).rpartition("#")[2]
     message = answer.pop("message", None) or answer.pop("Message", "")
-    told: Any = {**answer, "Error": {"Code": code, "Message": message}}
+    told: Any = {
+        **answer,
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
     return ClientError(told, operation)
+
+
+def _is_passing(error: ClientError) -> bool:
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status >= _SERVER_ERROR or error.response["Error"]["Code"] in _THROTTLED

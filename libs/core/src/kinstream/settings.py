@@ -2,12 +2,23 @@
 
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kinstream.resources import Names
+
+LONGEST_TRAINING_SECONDS = 3 * 3600.0
+"""Default of `KINSTREAM_TRAINING_MAX_RUN_SECONDS`: the trigger ends runs by it, compaction waits for them."""
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
+"""A setting that may be left out; a template that leaves it empty means the same."""
 
 
 class CoreSettings(BaseSettings):
@@ -30,12 +41,21 @@ class CoreSettings(BaseSettings):
     ready_file: Path | None = None
     """Where a worker says that it is ready; see `kinstream.readiness`."""
     log_level: str = "INFO"
+    otlp_endpoint: OptionalText = Field(None, pattern=r"^https?://[^/]+$")
+    """An OpenTelemetry collector's address for OTLP over HTTP, say http://127.0.0.1:4318. None: no traces."""
+    trace_ratio: float = Field(0.01, ge=0, le=1)
+    """Share of the requests that are traced, each to its end, where there is a collector."""
     shutdown_grace_seconds: float = Field(8.0, gt=0)
 
     @property
     def names(self) -> Names:
         """Names of everything this deployment uses."""
         return Names(self.name_prefix, self.aws_region, self.aws_account_id)
+
+    @property
+    def traced_share(self) -> float:
+        """Of what begins here, how much is traced: 0 to 1."""
+        return self.trace_ratio if self.otlp_endpoint else 0.0
 
 
 Kind = TypeVar("Kind", bound=CoreSettings)

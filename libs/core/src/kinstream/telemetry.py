@@ -5,11 +5,13 @@ import logging
 import sys
 from typing import Any, TextIO
 
+from opentelemetry import trace
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, service and what `extra` holds."""
+    """One JSON object a line: time, level, logger, message, service, trace and what `extra` holds."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -23,6 +25,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            line["trace_id"] = f"{context.trace_id:032x}"
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -28,7 +28,7 @@ def show_standing(standing: Standing) -> None:
         click.echo(f"experiment  {versions.experiment.name}: {arms}")
     if standing.requested_at_ms:
         click.echo(f"asked for   a run, {_time(standing.requested_at_ms)}")
-    table = Table("run", "state", "launched", "took", "due", "served", "cause", "why", box=None)
+    table = Table("run", "state", "launched", "took", "due", "served", "about", "cause", "why", box=None)
     for run in standing.runs:
         mark = {True: "yes", False: "no"}.get(run.get("published"), "-")  # type: ignore[arg-type]
         table.add_row(
@@ -38,6 +38,7 @@ def show_standing(standing: Standing) -> None:
             _took(run),
             str(run.get("customers_due", "")),
             mark,
+            _cost(run),
             run.get("cause") or "",
             # Words of a job or of AWS, which may hold brackets.
             escape(run.get("reason") or ""),
@@ -105,6 +106,11 @@ def told(run: Mapping[str, Any]) -> str:
 def _log_lines(run: Mapping[str, Any]) -> list[str]:
     is_known = run["state"] == "failed" and run.get("log_uri")
     return [f"log of {run['run_id']}: {run['log_uri']}"] if is_known else []
+
+
+def _cost(run: Mapping[str, Any]) -> str:
+    usd = run.get("usd")
+    return "-" if usd is None else f"${usd:.2f}"
 
 
 def _took(run: Mapping[str, Any]) -> str:

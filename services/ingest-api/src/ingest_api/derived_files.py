@@ -1,5 +1,6 @@
 """The files that were made from uploads, as this service reads them from S3 and lets clients read them."""
 
+import logging
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
@@ -7,6 +8,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ingest_api.errors import ApiError, not_found, unavailable
 from ingest_api.url_signing import MAX_LIFE_SECONDS
+
+log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 64 * 1024
 _MAX_TEXT_BYTES = 4 * 1024 * 1024
@@ -70,8 +73,11 @@ async def _pieces(body: Any) -> AsyncGenerator[bytes, None]:
 
 
 def _lost(error: ClientError) -> ApiError:
-    if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+    code = error.response.get("Error", {}).get("Code")
+    if code in ("NoSuchKey", "404"):
         return not_found("this file")
+    # To whoever may not list the bucket S3 says 403 of what is gone, as of all else: nothing follows from it.
+    log.warning("a file of media cannot be read", extra={"error": code})
     return _away()
 
 

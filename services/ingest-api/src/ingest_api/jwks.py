@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -94,7 +95,7 @@ class TrustedKeys(Generic[K]):
         cooldown = self._cooldown_seconds if self._keys else self._first_cooldown_seconds
         if self._asking is None and now - self._asked_at >= cooldown:
             self._asked_at = now
-            self._asking = asyncio.create_task(self._renew())
+            self._asking = asyncio.create_task(self._renew(), context=Context())
         return self._asking
 
     async def _renew(self) -> None:

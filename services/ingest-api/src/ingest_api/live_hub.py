@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping
+from contextvars import Context
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
@@ -182,7 +183,7 @@ class LiveHub:
                     await pubsub.aclose()
                     raise
                 self._pubsub = pubsub
-                self._reader = asyncio.create_task(self._read(pubsub))
+                self._reader = asyncio.create_task(self._read(pubsub), context=Context())
             elif channel in self._rooms:
                 await self._pubsub.subscribe(channel)
 

@@ -61,7 +61,9 @@ from ingest_api.variants import Variants
 from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
 from kinstream.catalog import open_catalog
 from kinstream.clock import now_ms
+from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.errors import KinstreamError, RetryableError
+from kinstream.exporting import exporting
 from kinstream.readiness import ReadyFile
 from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, QUEUE_UPLOADS, TABLE_LEDGER, TOPIC_EVENTS
 from kinstream.settings import read_settings
@@ -74,6 +76,7 @@ _RETRY_PAUSE_SECONDS = 1.0
 """More than a client waits between its attempts."""
 _GARBAGE_THRESHOLD = 10_000
 """Objects between two looks for garbage: a request of many events alone makes a thousand."""
+_READS_AT_ONCE = 64
 _REDIS_TIMEOUT_SECONDS = 0.25
 _REDIS_LIVE_TIMEOUT_SECONDS = 1.0
 
@@ -102,10 +105,13 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
     async with (
         aws,
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as http,
+        # Apart from what publishes, which must not wait for those who read.
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_READS_AT_ONCE)) as reading,
         cache,
         live,
     ):
-        dynamodb, s3, sqs = [await aws.open(service) for service in ("dynamodb", "s3", "sqs")]
+        s3, sqs = [await aws.open(service) for service in ("s3", "sqs")]
+        dynamodb = _dynamodb(settings, reading)
         topic = _topic(settings, http)
         tables = Tables(dynamodb, names)
         bucket = names.of(BUCKET_QUARANTINE)
@@ -163,7 +169,9 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         files = DerivedFiles(s3, presigner, names.of(BUCKET_DERIVED))
         manifests = Manifests(files, links, settings.media_url_expiry_seconds)
         uploads = UploadsQueue(sqs, names.of(QUEUE_UPLOADS))
-        variants = Variants(catalog, uploads.send, settings.media_image_wait_seconds)
+        variants = Variants(
+            catalog, uploads.send, settings.media_image_wait_seconds, settings.media_max_variants
+        )
         hub = LiveHub(live, settings.name_prefix, _stream_bounds(settings))
         readiness.at_the_end(hub.stop)
         readiness.at_the_end(variants.stop)
@@ -180,7 +188,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         ]
         readiness.set(True)
         try:
-            yield build_app(collector, routers, access_log)
+            yield build_app(collector, routers, access_log, settings.traced_share)
         finally:
             readiness.set(False)
             await exposures.close()
@@ -228,11 +236,21 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            exporting("ingest-api", settings),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             runner.run(serve(settings))
     except KinstreamError as error:
         log.error("ingest-api cannot start: %s", error)  # noqa: TRY400 - the sentence says it all
         sys.exit(1)
+
+
+def _dynamodb(settings: IngestSettings, http: aiohttp.ClientSession) -> DynamoDbHttp:
+    url = endpoint("dynamodb", settings)
+    return DynamoDbHttp(
+        http, url, settings.aws_region, CredentialsSource(settings), settings.aws_timeout_seconds
+    )
 
 
 def _topic(settings: IngestSettings, http: aiohttp.ClientSession) -> SnsTopic:

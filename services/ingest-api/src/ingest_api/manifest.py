@@ -42,7 +42,7 @@ class Manifests:
 
     def _rendition(self, item: Item, made: Rendition, request: Request, expires: int) -> RenditionAnswer:
         if made.kind in _LEADING_KINDS:
-            path = f"/v1/media/{item.media_id}/files/{file_name_of(made)}"
+            path = f"/v1/media/{item.media_id}/files/{made.file_name}"
             url = self._links.make(request, item.app, path, expires)
         else:
             url = self._files.url(made.object_key, self._url_life_seconds)
@@ -66,8 +66,3 @@ def _shown(renditions: Iterable[Rendition]) -> list[Rendition]:
 
 def _placeholder(renditions: Iterable[Rendition]) -> str | None:
     return next((made.detail["thumbhash"] for made in renditions if "thumbhash" in made.detail), None)
-
-
-def file_name_of(made: Rendition) -> str:
-    """The bare name by which other files of its item name it."""
-    return made.object_key.rpartition("/")[2]

@@ -9,15 +9,18 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import cast
 
 import msgspec
+from opentelemetry.trace import SpanKind
 
 from ingest_api.errors import unavailable
 from ingest_api.metrics import Metrics
 from ingest_api.sns import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, SnsMessage
 from kinstream.chunks import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS, Part, assemble_chunk
+from kinstream.tracing import carried, part
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class _Request:
     """Waits for `chunks` confirmations; True only if none of them failed."""
 
     done: asyncio.Future[bool]
+    traceparent: str
     chunks: int = 0
 
     def settle(self, confirmed: bool) -> None:
@@ -59,6 +63,8 @@ class _Chunk:
     size_bytes: int = 0
     types: set[str] = field(default_factory=set)
     requests: list[_Request] = field(default_factory=list)
+    traceparent: str = ""
+    """Of the first traced request in it: a message goes on with one trace."""
 
     def has_room(self, part: Part) -> bool:
         return (
@@ -73,10 +79,12 @@ class _Chunk:
         # A chunk may name a type too many, never one too few: its processors skip what is not theirs.
         self.types |= types
         self.requests.append(request)
+        self.traceparent = self.traceparent or request.traceparent
         request.chunks += 1
 
     def message(self) -> SnsMessage:
-        return SnsMessage(assemble_chunk(self.app, self.parts), msgspec.json.encode(sorted(self.types)))
+        types = msgspec.json.encode(sorted(self.types))
+        return SnsMessage(assemble_chunk(self.app, self.parts), types, self.traceparent)
 
 
 _Sealed = tuple[_Chunk, SnsMessage]
@@ -136,12 +144,13 @@ class Publisher:
     async def publish(self, app: str, parts: Sequence[Part], types: set[str]) -> None:
         """Return once all the events are confirmed; 503 where they are not, and sending again is safe."""
         self.require_room(app)
-        request = _Request(asyncio.get_running_loop().create_future())
-        for part in parts:
-            self._take(app, part, types, request)
-        self._soon()
-        if not await request.done:
-            raise unavailable("the events could not be stored now; send them again")
+        with part("publish events", SpanKind.PRODUCER):
+            request = _Request(asyncio.get_running_loop().create_future(), carried())
+            for piece in parts:
+                self._take(app, piece, types, request)
+            self._soon()
+            if not await request.done:
+                raise unavailable("the events could not be stored now; send them again")
 
     async def close(self) -> None:
         """Send what is left and wait until it is confirmed or has failed."""
@@ -175,7 +184,8 @@ class Publisher:
             self._pump()
         if self._timer is None and not self._due and (self._open or self._ready):
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._bounds.linger_seconds, self._on_linger)
+            # In no request's context, here and below: what is sent is of many.
+            self._timer = loop.call_later(self._bounds.linger_seconds, self._on_linger, context=Context())
 
     def _on_linger(self) -> None:
         self._timer = None
@@ -193,9 +203,9 @@ class Publisher:
                 return
             if self._ready_count < MAX_BATCH_MESSAGES and not self._due:
                 return
-            task = asyncio.create_task(self._deliver(self._next_batch()))
+            task = asyncio.create_task(self._deliver(self._next_batch()), context=Context())
             self._sending.add(task)
-            task.add_done_callback(self._on_delivered)
+            task.add_done_callback(self._on_delivered, context=Context())
 
     def _next_batch(self) -> list[_Sealed]:
         """The next chunk of each app in turn, as many as a call may hold."""

@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -208,7 +209,7 @@ class RateLimiter:
     def _is_away(self, now: float) -> bool:
         if self._away and self._probe is None and now >= self._probe_at:
             self._probe_at = now + _PROBE_SECONDS
-            self._probe = asyncio.create_task(self._look())
+            self._probe = asyncio.create_task(self._look(), context=Context())
         return self._away
 
     async def _look(self) -> None:

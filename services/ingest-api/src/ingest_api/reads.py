@@ -10,6 +10,7 @@ from ingest_api.errors import unavailable
 from kinstream import keys
 from kinstream.clock import now_ms
 from kinstream.dynamo import from_item, to_item, to_key
+from kinstream.errors import RetryableError
 from kinstream.generations import GenerationsReader, space
 from kinstream.ledger_format import split_key
 from kinstream.registry import ApiKey
@@ -37,7 +38,7 @@ async def answering() -> AsyncIterator[None]:
     """Turn what goes wrong between here and AWS into 503, but let out what would go wrong every time."""
     try:
         yield
-    except (BotoCoreError, ClientError, OSError) as error:
+    except (BotoCoreError, ClientError, OSError, RetryableError) as error:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ValidationException":
             raise
         raise unavailable("the data cannot be read or written now; send the request again") from error
@@ -110,7 +111,9 @@ class Tables:
                     ExpressionAttributeValues={":by": {"S": by}, ":null": {"S": "NULL"}},
                     ReturnValues="ALL_NEW",
                 )
-            except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                    raise
                 return await self._get(TABLE_RECORDS, key)
         return from_item(answer["Attributes"])
 

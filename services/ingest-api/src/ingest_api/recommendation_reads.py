@@ -1,5 +1,6 @@
 """What recommendations are made of, out of DynamoDB: the pointer, a customer's lists, what was seen since."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,17 @@ from kinstream.ledger_format import decode_bucket, join_key, partition_key, spli
 from kinstream.resources import TABLE_LEDGER, TABLE_RECOMMENDATIONS, Names
 from kinstream.versions import Serving, Versions, versions_of
 
+log = logging.getLogger(__name__)
+
 _LISTS = 8
 """Runs that failed half-way and those that were taken back may lie before the list that is served."""
-_BUCKETS = 6
+_BUCKETS, _MORE_BUCKETS = 8, 64
+"""Of a first query, which is enough for most, and of one that follows."""
 _MOST_QUERIES = 12
 """Of one customer's ledger: an answer takes a bounded time, whatever the customer's devices do."""
 _HOUR_MS = 3_600_000
+LATE_MS = 6 * _HOUR_MS
+"""What came to the archive too late for a run is looked for so far back before it."""
 
 
 class RecommendationReads:
@@ -66,35 +72,36 @@ class RecommendationReads:
             )
         # Runs that never became a version, and versions that were taken back, may lie among them.
         wanted = {serving.version.run_id, *serving.stand_ins}
-        rows = [from_item(item) for item in answer["Items"] if item["run_id"]["S"] in wanted]
+        rows = (from_item(item) for item in answer["Items"] if item["run_id"]["S"] in wanted)
         # DynamoDB deletes what has run out within days, not at once.
         return next((row for row in rows if row["items"] and not has_expired(row, now_ms)), None)
 
     async def contents_since(self, app: str, customer_id: str, since_ms: int) -> set[str]:
-        """Contents that the customer's events have named since a time, give or take an hour.
+        """Contents that the customer's events have named since a run, or not long before it: of those of the
+        six hours before, some may have come too late for it. Give or take an hour.
 
         From the ledger of the processor `activity`, backwards from its end: of each device its newest
         buckets, then on to the device before it.
         """
         partition = partition_key(app, "activity", [customer_id])
-        oldest_ms = since_ms - since_ms % _HOUR_MS
+        oldest_ms = (since_ms - LATE_MS) // _HOUR_MS * _HOUR_MS
         condition, values = "pk = :pk", {":pk": partition}
         found: set[str] = set()
-        for _ in range(_MOST_QUERIES):
+        for number in range(_MOST_QUERIES):
             async with answering():
                 answer = await self._dynamodb.query(
                     TableName=self._ledger,
                     KeyConditionExpression=condition,
                     ExpressionAttributeValues=to_item(values),
                     ScanIndexForward=False,
-                    Limit=_BUCKETS,
+                    Limit=_MORE_BUCKETS if number else _BUCKETS,
                     ConsistentRead=True,
                 )
             passed: str | None = None
-            for row in map(from_item, answer["Items"]):
-                (device,), start_ms = split_sort_key(row["sk"])
+            for item in answer["Items"]:
+                (device,), start_ms = split_sort_key(item["sk"]["S"])
                 if start_ms >= oldest_ms:
-                    found |= _contents(row, start_ms)
+                    found |= _contents(from_item(item), start_ms)
                     passed = None
                 else:
                     passed = device
@@ -104,6 +111,8 @@ class RecommendationReads:
             # All of a device's buckets lie behind its name and @.
             before = answer["LastEvaluatedKey"]["sk"]["S"] if passed is None else f"{join_key(passed)}@"
             values = {":pk": partition, ":before": before}
+        else:
+            log.warning("of a customer with very many devices or hours, not all were looked at")
         return found
 
 

@@ -27,8 +27,7 @@ class Recommender:
         items = [Recommendation(**item) for item in chosen[:limit]]
         run_id = row["run_id"] if row and items else None
         if not items:
-            top = await self._trending.top(app, limit, now_ms)
-            items = [Recommendation(content_id=one.content_id, score=one.score, because=[]) for one in top]
+            items = await self._trending_but(seen, app, limit, now_ms)
         if versions.experiment and served.variant:
             contents = [item.content_id for item in items]
             shown = Exposed(versions.experiment.name, served.variant, run_id, contents)
@@ -40,6 +39,14 @@ class Recommender:
             variant=served.variant,
             items=items,
         )
+
+    async def _trending_but(self, seen: set[str], app: str, limit: int, now_ms: int) -> list[Recommendation]:
+        """What is trending, without what the customer has just seen or hidden as long as anything is left."""
+        top = await self._trending.top(app, limit + len(seen), now_ms)
+        fresh = [one for one in top if one.content_id not in seen] or top
+        return [
+            Recommendation(content_id=one.content_id, score=one.score, because=[]) for one in fresh[:limit]
+        ]
 
     async def _list_and_seen(
         self, app: str, customer_id: str, served: Serving, now_ms: int

@@ -1,21 +1,13 @@
 """Settings of ingest-api, beside those that every service shares."""
 
-from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from kinstream.catalog.limits import MediaSettings
+from kinstream.settings import OptionalText
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def _none_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
-"""A setting that may be left out; a template that leaves it empty means the same."""
 
 
 class IngestSettings(MediaSettings):
@@ -31,6 +23,8 @@ class IngestSettings(MediaSettings):
     """Secret that signed URLs are made with, 32 characters or more; while it is replaced `new,old`."""
     media_image_wait_seconds: float = Field(10.0, ge=0, le=25)
     """How long a client waits for a picture that is made for it; then it is told to ask again."""
+    media_max_variants: int = Field(200, ge=1)
+    """Pictures of other sizes that one item may have: each is made once, and kept."""
     stream_heartbeat_seconds: float = Field(15.0, gt=0)
     """A comment so often on a quiet stream, so that nobody in between takes it for dead."""
     stream_max_waiting_events: int = Field(100, ge=1)

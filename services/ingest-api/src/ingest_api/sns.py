@@ -15,6 +15,7 @@ import aiohttp
 from kinstream.chunks import TYPES_ATTRIBUTE
 from kinstream.errors import RetryableError
 from kinstream.sigv4 import Credentials, Service, signed_headers
+from kinstream.tracing import TRACEPARENT
 
 MAX_BATCH_MESSAGES = 10
 MAX_BATCH_BYTES = 256 * 1024
@@ -26,15 +27,20 @@ _FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 @dataclass(frozen=True, slots=True)
 class SnsMessage:
-    """A chunk, whose characters need no escape in a form, and its `types` attribute, a JSON array."""
+    """A chunk, whose characters need no escape in a form, and its `types` attribute, a JSON array.
+
+    And, where it is of a trace, its `traceparent` attribute.
+    """
 
     body: bytes
     types: bytes
+    traceparent: str = ""
 
     @property
     def size_bytes(self) -> int:
         """What it adds to a batch by SNS' own count: body and attribute."""
-        return len(self.body) + len(self.types) + len(TYPES_ATTRIBUTE) + len("String.Array")
+        of_trace = len(TRACEPARENT) + len("String") + len(self.traceparent) if self.traceparent else 0
+        return len(self.body) + len(self.types) + len(TYPES_ATTRIBUTE) + len("String.Array") + of_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +109,22 @@ class SnsTopic:
 
 def _entry(number: int, message: SnsMessage) -> bytes:
     member = b"&PublishBatchRequestEntries.member.%d." % number
-    attribute = member + b"MessageAttributes.entry.1."
-    return b"".join(
-        (
-            member + b"Id=%d" % number,
-            member + b"Message=" + message.body,
-            attribute + b"Name=" + TYPES_ATTRIBUTE.encode(),
-            attribute + b"Value.DataType=String.Array",
-            attribute + b"Value.StringValue=" + quote(message.types, safe="").encode(),
-        )
+    entry = (
+        member + b"Id=%d" % number,
+        member + b"Message=" + message.body,
+        *_attribute(member, 1, TYPES_ATTRIBUTE, b"String.Array", quote(message.types, safe="")),
+    )
+    if message.traceparent:
+        entry += _attribute(member, 2, TRACEPARENT, b"String", message.traceparent)
+    return b"".join(entry)
+
+
+def _attribute(member: bytes, number: int, name: str, kind: bytes, value: str) -> tuple[bytes, ...]:
+    prefix = member + b"MessageAttributes.entry.%d." % number
+    return (
+        prefix + b"Name=" + name.encode(),
+        prefix + b"Value.DataType=" + kind,
+        prefix + b"Value.StringValue=" + value.encode(),
     )
 
 

@@ -14,7 +14,14 @@ from http import HTTPStatus
 
 from ingest_api.catalog_calls import from_catalog
 from ingest_api.errors import ApiError, not_found, unavailable
-from kinstream.catalog import MediaRepository, Rendition, State, StepState, VariantState
+from kinstream.catalog import (
+    MediaRepository,
+    Rendition,
+    State,
+    StepState,
+    TooManyVariantsError,
+    VariantState,
+)
 from kinstream.catalog.variants import VariantSpec
 
 _FIRST_PAUSE_SECONDS = 0.05
@@ -45,19 +52,20 @@ class Wanted:
 class Variants:
     """Finds variants, and has those made that there are not yet. On one event loop."""
 
-    def __init__(self, catalog: MediaRepository, send: Send, wait_seconds: float) -> None:
+    def __init__(self, catalog: MediaRepository, send: Send, wait_seconds: float, most: int) -> None:
+        """`most`: variants of one item that are ever made."""
         self._catalog = catalog
         self._send = send
         self._wait_seconds = wait_seconds
+        self._most = most
         self._making: dict[Wanted, asyncio.Task[Rendition]] = {}
-        self._unsent: set[Wanted] = set()
         self._stopping = asyncio.Event()
 
     async def get(self, wanted: Wanted) -> Rendition:
         """The variant, made now if need be.
 
-        ApiError 404 without such an item, 409 where it has no picture, is not ready, or the variant cannot be
-        made, 503 with Retry-After where it is not made in time: it goes on being made.
+        ApiError 404 without such an item, 409 where it has no picture, is not ready, has variants enough, or
+        this one cannot be made, 503 with Retry-After where it is not made in time: it goes on being made.
         """
         known = await self._state(wanted)
         if known is not None and known.rendition is not None:
@@ -112,13 +120,19 @@ class Variants:
     async def _order(self, wanted: Wanted) -> None:
         app, media_id, spec = wanted.app, wanted.media_id, wanted.spec
         await self._require_picture(app, media_id)
-        is_ours = await from_catalog(self._catalog.order_variant, app, media_id, spec.name, spec.arguments)
-        if not is_ours and wanted not in self._unsent:
-            return
-        # Until it is sent, so that whoever asks next sends it. Sent twice, it is made once.
-        self._unsent.add(wanted)
-        await self._send(wanted.message)
-        self._unsent.discard(wanted)
+        try:
+            is_ours = await from_catalog(
+                self._catalog.order_variant, app, media_id, spec.name, spec.arguments, most=self._most
+            )
+        except TooManyVariantsError as error:
+            raise _conflict(
+                "too_many_variants",
+                f"this item has been made in {self._most} other sizes and formats, and no more are made: "
+                "ask for one that there is",
+            ) from error
+        # Where the queue does not take it, the catalog tells whoever asks a minute later to send it.
+        if is_ours:
+            await self._send(wanted.message)
 
     async def _require_picture(self, app: str, media_id: str) -> None:
         item = await from_catalog(self._catalog.get, app, media_id)

@@ -69,6 +69,8 @@ def _configuration(settings: MediaWorkerSettings, queue_urls: Mapping[str, str])
             },
             "visibility_timeout": settings.media_visibility_timeout_seconds,
             "wait_time_seconds": POLL_SECONDS,
+            # The count of receives comes without being asked for.
+            "fetch_message_attributes": {"MessageSystemAttributeNames": ["SentTimestamp"]},
             # Between polls that found nothing: while SQS is away they fail at once.
             "polling_interval": 0.25,
             "client-config": {"connect_timeout": 3, "read_timeout": 30},

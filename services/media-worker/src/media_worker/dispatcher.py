@@ -8,19 +8,21 @@ claimed once at a time.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery, bootsteps
 from kombu.exceptions import KombuError
+from opentelemetry.trace import SpanKind
 
-from kinstream.catalog import FINALIZE, MAIN, StepState, Task, WorkRepository
+from kinstream.catalog import MAIN, Abandoned, Role, StepState, Task, WorkRepository
 from kinstream.catalog.keys import parse_original_key
 from kinstream.clock import now_ms
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.resources import QUEUE_MEDIA
+from kinstream.tracing import begun
 from media_worker.announcing import Announcer
 from media_worker.domain.disposition import exhausted_reason
 from media_worker.domain.notifications import Created, Ordered, requests
@@ -99,22 +101,27 @@ class Dispatcher:
         """Restart, or fail after too many tries, what was begun and is not worked on any more; announce what
         is finished and was not announced."""
         silent_seconds = self._settings.media_visibility_timeout_seconds
-        for one in self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
-            if one.state == StepState.PROCESSING and one.hold.attempt >= self._settings.media_max_receives:
-                self._catalog.fail(one.hold, exhausted_reason(one.hold.attempt, _LOST), exhausted=True)
-                # For the last step, if this was an extra: nobody else may come to try it.
-                last = Task(one.hold.app, one.hold.media_id, FINALIZE, QUEUE_MEDIA)
-                self._send_task(uuid4(), last)
+        while some := self._catalog.take_abandoned(silent_seconds, _LONGEST_WAIT_SECONDS):
+            self._send_again(some)
+        self._announcer.sweep(now_ms() - _ANNOUNCED_BY_ITSELF_MS)
+
+    def _send_again(self, abandoned: Sequence[Abandoned]) -> None:
+        for one in abandoned:
+            if one.state == StepState.PROCESSING and one.tries >= self._settings.media_max_receives:
+                self._catalog.fail(one.hold, exhausted_reason(one.tries, _LOST), exhausted=True)
+                # If this was an extra: nobody else may come to try the last step.
+                for last in self._catalog.waiting(one.hold.app, one.hold.media_id, Role.FINALIZE):
+                    self._send_task(uuid4(), last)
                 log.warning("abandoned step given up", extra={"media_id": one.hold.media_id})
             else:
                 self._send_task(uuid4(), one.task)
                 log.warning("abandoned step sent again", extra={"media_id": one.hold.media_id})
-        self._announcer.sweep(now_ms() - _ANNOUNCED_BY_ITSELF_MS)
 
     def _handle(self, message: Mapping[str, Any]) -> None:
         try:
             for wanted in requests(message["Body"]):
-                self._dispatch(wanted)
+                with begun("dispatch media", self._settings.traced_share, SpanKind.CONSUMER):
+                    self._dispatch(wanted)
         except PermanentError as error:
             # Not deleted: the queue's redrive policy puts it where somebody can look at it.
             log.error("notification not understood", extra={"error": str(error)})  # noqa: TRY400 -- no trace needed

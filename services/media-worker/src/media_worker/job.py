@@ -1,20 +1,25 @@
 """Work on one step of a media item, from the uploaded file to its renditions.
 
 Guarantee: any number of deliveries of a step's task, at once or one after another, killed at any point,
-leave one set of renditions. Their keys depend on the item alone and the same file gives the same
-renditions, so a second try writes over the first; the catalog lets only the newest claim count.
+leave one set of renditions, those of one attempt and just as the catalog tells of them. Each attempt stores
+under keys of its own, and the catalog lets only the newest claim count. An attempt removes files of the same
+names that those before it left behind; one that fails or has lost its claim removes what it stored itself.
+All is made of one version of the upload: what comes later under its name changes nothing.
 """
 
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from kinstream.catalog import Claim, Missing, Rendition, Role, WorkRepository
+from kinstream.catalog import Claim, Hold, Missing, Rendition, Role, WorkRepository
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.live import LivePublisher
 from media_worker import making
 from media_worker.domain import policy
+from media_worker.domain.containment import SandboxLimits
 from media_worker.domain.plan import is_small, source_of
 from media_worker.domain.recipes import Facts, Made, Step
 from media_worker.making import Order
@@ -29,6 +34,12 @@ log = logging.getLogger(__name__)
 
 _FETCHED_PERCENT, _MADE_PERCENT = 5, 90
 _LEAST_STEP_PERCENT = 5
+_FIRST_GO_SHARE = 1 / 3
+"""Of the time that a file may take, for all of its steps at once: the rest is for each by itself."""
+_VERSION = "version"
+"""Of the upload, among the facts that the catalog keeps of it."""
+_ORIGINAL = "original"
+"""Name of the file that is worked on, in its folder."""
 _VARIANT_SOURCES = ("poster", "image-1280")
 """What a variant is made of where the original is no photo, or is not kept."""
 
@@ -73,66 +84,76 @@ class MediaJob:
             case Role.FINALIZE:
                 self._finalize(claim)
 
+    def clear(self, hold: Hold) -> None:
+        """Remove what was stored of an item that has failed for good; of any other, nothing."""
+        self._storage.discard(self._catalog.forget_failed(hold))
+
     def _main(self, claim: Claim, folder: Path, report: "_Progress") -> None:
-        source = self._fetch_original(claim, folder)
+        source, version = self._fetch_original(claim, folder)
         facts = self._sandbox.run(making.inspect, source, claim.kind, self._settings.limits, folder=folder)
         report.at(_FETCHED_PERCENT)
+        told = source_of(facts) | {_VERSION: version}
         steps = planned(self._renditions, facts, self._settings.options)
         bound_seconds = self._settings.media_small_cost_seconds
         if not is_small(steps, bound_seconds):
-            version = self._storage.original(claim).version
-            _held(self._catalog.plan(claim, source_of(facts), parts(facts, steps, bound_seconds, version)))
+            _held(self._catalog.plan(claim, told, parts(facts, steps, bound_seconds, version)))
             return
         made, missing = self._make(facts, steps, source, folder, report)
         stored = self._store(claim, made, folder, report)
-        _held(self._catalog.complete(claim, stored, missing=missing, facts=source_of(facts)))
+        self._counted(self._catalog.complete(claim, stored, missing=missing, facts=told), stored)
 
     def _part(self, claim: Claim, folder: Path, report: "_Progress") -> None:
         order = part_order(claim.order)
-        source = self._fetch_original(claim, folder)
+        source = folder / _ORIGINAL
+        self._storage.fetch_original(claim, source)
+        # Afterwards, so that it is this version that was fetched. Its size is what the first step looked at.
         if self._storage.original(claim).version != order.version:
             raise PermanentError("another file was uploaded while this one was worked on")
         report.at(_FETCHED_PERCENT)
         made, _ = self._make(order.facts, [order.step], source, folder, report)
-        _held(self._catalog.complete(claim, self._store(claim, made, folder, report)))
+        stored = self._store(claim, made, folder, report)
+        self._counted(self._catalog.complete(claim, stored), stored)
 
     def _variant(self, claim: Claim, folder: Path, report: "_Progress") -> None:
-        source = self._variant_source(claim, folder)
-        facts = self._sandbox.run(making.inspect, source, "image", self._settings.limits, folder=folder)
-        step = Step(claim.step, "variant", 1.0, arguments=claim.order | self._focal_point(claim))
-        made, _ = self._make(facts, [step], source, folder, report)
-        _held(self._catalog.complete(claim, self._store(claim, made, folder, report)))
+        known = self._catalog.made_so_far(claim)
+        source = self._variant_source(claim, known, folder)
+        step = Step(claim.step, "variant", 1.0, arguments=claim.order | _focal_point(known))
+        made = self._make_at_once(None, [step], source, folder, report)
+        stored = self._store(claim, made, folder, report)
+        self._counted(self._catalog.complete(claim, stored), stored)
 
     def _finalize(self, claim: Claim) -> None:
         made = [made_of(rendition) for rendition in self._catalog.made_so_far(claim)]
         assembled = [one for rendition in self._renditions.values() for one in rendition.assemble(made)]
         stored = [self._storage.store_text(claim, one, content) for one, content in assembled]
+        self._storage.discard_earlier(claim, stored)
         if not self._settings.media_keep_originals:
             self._storage.delete_original(claim)
-        _held(self._catalog.finish(claim, stored))
+        self._counted(self._catalog.finish(claim, stored), stored)
 
-    def _fetch_original(self, claim: Claim, folder: Path) -> Path:
-        size_bytes = self._storage.original(claim).size_bytes
-        policy.check_bytes(size_bytes, self._settings.media_max_bytes(claim.kind))
-        source = folder / "original"
+    def _fetch_original(self, claim: Claim, folder: Path) -> tuple[Path, str]:
+        """The file and its version; RetryableError where another one was uploaded meanwhile."""
+        original = self._storage.original(claim)
+        policy.check_bytes(original.size_bytes, self._settings.media_max_bytes(claim.kind))
+        source = folder / _ORIGINAL
         self._storage.fetch_original(claim, source)
-        return source
+        if self._storage.original(claim) != original:
+            raise RetryableError("another file was uploaded while this one was fetched")
+        return source, original.version
 
-    def _focal_point(self, claim: Claim) -> dict[str, object]:
-        points = (made.detail.get("focal_point") for made in self._catalog.made_so_far(claim))
-        return {"focal_point": point} if (point := next(filter(None, points), None)) else {}
-
-    def _variant_source(self, claim: Claim, folder: Path) -> Path:
+    def _variant_source(self, claim: Claim, known: Sequence[Rendition], folder: Path) -> Path:
         if claim.kind == "image" and self._settings.media_keep_originals:
-            try:
-                return self._fetch_original(claim, folder)
-            except OriginalGoneError:
-                log.info("a variant is made of a rendition", extra={"media_id": claim.media_id})
-        by_name = {made.name: made for made in self._catalog.made_so_far(claim)}
+            with suppress(OriginalGoneError):
+                source, version = self._fetch_original(claim, folder)
+                # An upload form is good for more than one file, and only the first was looked at.
+                if version == (claim.facts or {}).get(_VERSION):
+                    return source
+            log.info("a variant is made of a rendition", extra={"media_id": claim.media_id})
+        by_name = {made.name: made for made in known}
         made = next((by_name[name] for name in _VARIANT_SOURCES if name in by_name), None)
         if made is None:
             raise PermanentError("this item has no picture")
-        source = folder / "original"
+        source = folder / _ORIGINAL
         self._storage.fetch(made, source)
         return source
 
@@ -140,11 +161,12 @@ class MediaJob:
         self, facts: Facts, steps: list[Step], source: Path, folder: Path, report: "_Progress"
     ) -> tuple[list[Made], list[Missing]]:
         """What was made, and which extras could not be."""
-        try:
+        if len(steps) == 1:
             return self._make_at_once(facts, steps, source, folder, report), []
-        except PermanentError:
-            if len(steps) == 1:
-                raise
+        limits = self._settings.sandbox_limits
+        first_go = replace(limits, wall_seconds=limits.wall_seconds * _FIRST_GO_SHARE)
+        with suppress(PermanentError):
+            return self._make_at_once(facts, steps, source, folder, report, limits=first_go), []
         # One of them failed, or took the decoder down with it: each by itself shows which.
         made: list[Made] = []
         missing: list[Missing] = []
@@ -158,18 +180,43 @@ class MediaJob:
         return made, missing
 
     def _make_at_once(
-        self, facts: Facts, steps: list[Step], source: Path, folder: Path, report: "_Progress"
+        self,
+        facts: Facts | None,
+        steps: list[Step],
+        source: Path,
+        folder: Path,
+        report: "_Progress",
+        *,
+        limits: SandboxLimits | None = None,
     ) -> list[Made]:
         order = Order(facts, steps, self._settings.limits, self._settings.options)
         return self._sandbox.run(
-            making.make, source, folder, order, progress=report.while_making, folder=folder
+            making.make, source, folder, order, progress=report.while_making, folder=folder, limits=limits
         )
 
     def _store(
         self, claim: Claim, made: Sequence[Made], folder: Path, report: "_Progress"
     ) -> list[Rendition]:
         report.at(_MADE_PERCENT)
-        return [self._storage.store(claim, one, folder) for one in made]
+        stored = list[Rendition]()
+        try:
+            for one in made:
+                stored.append(self._storage.store(claim, one, folder))
+        except Exception:
+            self._storage.discard(stored)
+            raise
+        self._storage.discard_earlier(claim, stored)
+        return stored
+
+    def _counted(self, is_counted: bool, stored: Sequence[Rendition]) -> None:
+        if not is_counted:
+            self._storage.discard(stored)
+        _held(is_counted)
+
+
+def _focal_point(known: Sequence[Rendition]) -> dict[str, object]:
+    points = (made.detail.get("focal_point") for made in known)
+    return {"focal_point": point} if (point := next(filter(None, points), None)) else {}
 
 
 def _held(is_held: bool) -> None:

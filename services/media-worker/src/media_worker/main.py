@@ -14,11 +14,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kinstream.aws import blocking_client
 from kinstream.catalog import WorkRepository, open_work
 from kinstream.errors import RetryableError
+from kinstream.exporting import export_spans_at_once
 from kinstream.live import LivePublisher, open_publisher
 from kinstream.readiness import ReadyFile
 from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE, QUEUE_UPLOADS, TOPIC_MEDIA
 from kinstream.settings import read_settings
 from kinstream.telemetry import configure_logging
+from media_worker.sandbox.kernel import hide_process
 from media_worker.settings import MediaWorkerSettings
 
 if TYPE_CHECKING:
@@ -41,10 +43,13 @@ _TALKATIVE = ("celery.worker.strategy", "celery.app.trace")
 
 def main() -> None:
     """Run until SIGTERM or SIGINT. Work under way gets the grace to finish, then goes back to the queue."""
+    # Before any child: what decodes a stranger's file must not read this process's keys.
+    hide_process()
     # Read by Celery when it is imported: SIGTERM then means its soft shutdown.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
     settings = read_settings(MediaWorkerSettings, "media-worker")
     configure_logging("media-worker", settings.log_level)
+    export_spans_at_once("media-worker", settings)
     for name in _TALKATIVE:  # they tell each task again that the worker tells of itself
         logging.getLogger(name).setLevel(logging.WARNING)
     if settings.aws_endpoint_url:

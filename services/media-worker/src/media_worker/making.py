@@ -15,7 +15,8 @@ from media_worker.rendition import Report, Work, discover
 class Order:
     """Steps to carry out in one go, with what they need to know."""
 
-    facts: Facts
+    facts: Facts | None
+    """None for a variant: it is of a picture, and what that is turns out when it is made."""
     steps: list[Step]
     limits: Limits
     options: Options
@@ -35,6 +36,7 @@ def inspect(source: Path, declared_kind: str, limits: Limits) -> Facts:
 def make(source: Path, folder: Path, order: Order, report: Report) -> list[Made]:
     """Carry out the order's steps one after another; their files lie in `folder`."""
     renditions = discover()
+    facts = order.facts or inspect(source, "image", order.limits)
     all_seconds = sum(step.cost_seconds for step in order.steps)
     done_seconds = 0.0
     made: list[Made] = []
@@ -43,7 +45,7 @@ def make(source: Path, folder: Path, order: Order, report: Report) -> list[Made]
         def share(fraction: float, before: float = done_seconds, mine: float = step.cost_seconds) -> None:
             report((before + mine * fraction) / all_seconds)
 
-        work = Work(source, order.facts, folder, order.limits, order.options, share)
+        work = Work(source, facts, folder, order.limits, order.options, share)
         made += renditions[step.rendition].make(step, work)
         done_seconds += step.cost_seconds
         report(done_seconds / all_seconds)

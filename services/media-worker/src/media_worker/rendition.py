@@ -30,8 +30,8 @@ class Work:
 class Rendition:
     """One thing that is made of files. A subclass is one file in `renditions/`, with one instance of it.
 
-    Guarantee on replay: the same file and options give the same names, so a second try writes over the
-    first.
+    Guarantee on replay: the same file and options give the same names, so that a second try finds and
+    removes what the first one left.
     """
 
     name: str

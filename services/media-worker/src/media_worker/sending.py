@@ -1,6 +1,7 @@
 """Sends media tasks to their queues."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from celery import Celery
 
 from kinstream.catalog import Task
 from kinstream.resources import Names
+from kinstream.tracing import TRACEPARENT, carried
 from media_worker.celery_app import TASK_NAME
 
 SendTask = Callable[[UUID, Task], None]
@@ -17,8 +19,8 @@ SendTask = Callable[[UUID, Task], None]
 class TaskSender:
     """Sends media tasks through Celery; the message holds ids and nothing else. For one thread.
 
-    A connection that has failed once is thrown away: kombu would go on with a channel of it that is
-    closed, and fail with it for ever.
+    A connection that has failed once is closed and thrown away: kombu would go on with a channel of it that
+    is closed, and fail with it for ever.
     """
 
     def __init__(self, app: Celery, names: Names) -> None:
@@ -38,10 +40,17 @@ class TaskSender:
                 queue=self._names.of(task.queue),
                 task_id=str(task_id),
                 ignore_result=True,
+                headers={TRACEPARENT: carried()},
                 connection=self._connection,
                 retry=False,
             )
             sent = True
         finally:
             if not sent:
-                self._connection = None
+                self._close()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        # Its failure has an error of its own, which is the one to be told.
+        with suppress(Exception):
+            connection.release()

@@ -12,6 +12,9 @@ from media_worker.domain.containment import SandboxLimits
 from media_worker.domain.options import Options, PhotoOptions, RecordingOptions
 from media_worker.domain.policy import Limits
 
+_CORES = 5
+"""How many a file may keep busy for as long as it may take."""
+
 
 class MediaWorkerSettings(MediaSettings):
     """Read from the environment with the prefix `KINSTREAM_`; frozen once read."""
@@ -96,6 +99,7 @@ class MediaWorkerSettings(MediaSettings):
         return SandboxLimits(
             memory_bytes=self.media_decoder_memory_bytes,
             wall_seconds=float(self.media_task_limit_seconds),
+            cpu_seconds=_CORES * self.media_task_limit_seconds,
             must_isolate=self.media_require_isolation,
         )
 

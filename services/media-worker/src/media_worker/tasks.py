@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,9 +13,9 @@ from celery.exceptions import Reject, SoftTimeLimitExceeded
 from celery.signals import worker_process_init
 from kombu.exceptions import KombuError
 
-from kinstream.catalog import FINALIZE, MAIN, Claim, Task, WorkRepository
+from kinstream.catalog import FINALIZE, MAIN, Claim, Role, Task, WorkRepository
 from kinstream.errors import PermanentError, RetryableError
-from kinstream.resources import QUEUE_MEDIA
+from kinstream.tracing import TRACEPARENT, continued
 from media_worker.announcing import Announcer
 from media_worker.celery_app import POLL_SECONDS, TASK_NAME
 from media_worker.domain.disposition import Failed, after_failure
@@ -57,7 +57,7 @@ class MediaProcess:
         # Before the claim: from here on a killed process leaves word of the message that it held.
         with job_folder(self._settings.media_work_dir, delivery) as folder:
             try:
-                claim = self._catalog.claim(app, media_id, step, delivery.message_id, self._hold_seconds)
+                claim = self._claim(app, media_id, step, delivery)
                 if claim is not None and not self._work(claim, delivery, folder):
                     return False
                 # No claim: it is done, or another message of it is being worked on, or the sweep's to find.
@@ -69,8 +69,21 @@ class MediaProcess:
                 self._heartbeat.give_back(delivery, _away_seconds(delivery.receive_count))
                 return False
 
+    def _claim(self, app: str, media_id: str, step: str, delivery: Delivery) -> Claim | None:
+        return self._catalog.claim(
+            app,
+            media_id,
+            step,
+            delivery.message_id,
+            self._hold_seconds,
+            sent_at_ms=delivery.sent_at_ms,
+        )
+
     def _send_parts(self, app: str, media_id: str) -> None:
-        for task in self._catalog.waiting_parts(app, media_id):
+        self._send_all(self._catalog.waiting(app, media_id, Role.PART))
+
+    def _send_all(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
             self._send_task(uuid4(), task)
 
     def _go_on(self, app: str, media_id: str, delivery: Delivery, folder: Path) -> bool:
@@ -78,7 +91,7 @@ class MediaProcess:
 
         Comes again with the message of the step, as long as that is not done with.
         """
-        claim = self._catalog.claim(app, media_id, FINALIZE, delivery.message_id, self._hold_seconds)
+        claim = self._claim(app, media_id, FINALIZE, delivery)
         if claim is not None and not self._work(claim, delivery, folder):
             return False
         self._announce(app, media_id)
@@ -121,10 +134,12 @@ class MediaProcess:
             log.warning("failed", extra=extra | {"reason": next_step.reason}, exc_info=error)
             self._catalog.fail(claim, next_step.reason, exhausted=next_step.exhausted)
             if next_step.exhausted:  # one delivery more, which the queue turns into a dead letter
-                # For the last step, if this was an extra: nobody else may come to try it.
-                self._send_task(uuid4(), Task(claim.app, claim.media_id, FINALIZE, QUEUE_MEDIA))
+                # If this was an extra: nobody else may come to try the last step.
+                self._send_all(self._catalog.waiting(claim.app, claim.media_id, Role.FINALIZE))
                 self._announce(claim.app, claim.media_id)
                 self._heartbeat.give_back(delivery, 0)
+            else:
+                self._job.clear(claim)
             return not next_step.exhausted
         log.warning("to be tried again", extra=extra, exc_info=error)
         self._catalog.release(claim)
@@ -158,7 +173,9 @@ def register(app: Celery, open_process: Callable[[], MediaProcess]) -> None:
 
     def process_media(task: Any, app_id: str, media_id: str, step: str = MAIN) -> None:
         delivery = Delivery.of_task(task.request.properties)
-        if not children[0].process(app_id, media_id, step, delivery):
+        with continued("work on media", task.request.get(TRACEPARENT) or "", step=step):
+            is_done = children[0].process(app_id, media_id, step, delivery)
+        if not is_done:
             # Neither acknowledged nor requeued: the queue delivers it again at the time it was told.
             raise Reject("to be delivered again", requeue=False)
 

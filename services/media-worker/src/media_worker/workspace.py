@@ -29,17 +29,21 @@ class Delivery:
     queue_url: str
     receipt: str
     receive_count: int
+    sent_at_ms: int | None = None
+    """None where the queue did not say."""
 
     @classmethod
     def of_task(cls, properties: dict[str, Any]) -> "Delivery":
         """From the properties of a Celery request, where kombu leaves what SQS said."""
         info = properties["delivery_info"]
         message = info["sqs_message"]
+        told = message.get("Attributes", {})
         return cls(
             message_id=message["MessageId"],
             queue_url=info["sqs_queue"],
             receipt=message["ReceiptHandle"],
-            receive_count=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+            receive_count=int(told.get("ApproximateReceiveCount", 1)),
+            sent_at_ms=int(told["SentTimestamp"]) if "SentTimestamp" in told else None,
         )
 
 

@@ -4,11 +4,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from opentelemetry.trace import SpanKind
 
 from kinstream.errors import PermanentError, RetryableError
+from kinstream.tracing import begun
 from recommender_trigger.alerts import Operations
+from recommender_trigger.cost import charges, total_usd
 from recommender_trigger.customers import Customers
 from recommender_trigger.domain.attempts import failed
 from recommender_trigger.domain.failures import Cause
@@ -100,8 +105,10 @@ class Follower:
 
     async def _stepped(self, run: Run) -> Run:
         """The run one step further, also where the step fails for good."""
+        is_rare = run.state is not State.RUNNING
         try:
-            return await self._step(run)
+            with begun(f"training {run.state.value}", float(is_rare), SpanKind.INTERNAL):
+                return await self._step(run)
         except PermanentError as error:
             cause = Cause.REFUSED if run.state is State.LAUNCHING else Cause.JOB
             return self._failed(run, cause, str(error))
@@ -118,7 +125,9 @@ class Follower:
 
     async def _step(self, run: Run) -> Run:
         if run.state is not State.PUBLISHING and run.launcher != self._launcher.name:
-            return self._failed(run, Cause.JOB, f"the trigger does not launch by {run.launcher} any more")
+            left = f"; end {run.handle} there by hand" if run.handle else ""
+            reason = f"the trigger does not launch by {run.launcher} any more{left}"
+            return self._failed(run, Cause.JOB, reason)
         match run.state:
             case State.LAUNCHING:
                 return await self._launch(run)
@@ -135,6 +144,7 @@ class Follower:
                     State.DONE,
                     published=outcome.published,
                     reason=outcome.reason,
+                    usd=outcome.usd,
                     cause=None,
                     ended_at_ms=self._now_ms(),
                 )
@@ -151,9 +161,10 @@ class Follower:
         status = await self._launcher.status(run)
         match status.progress:
             case Progress.SUCCEEDED:
-                return run.advanced(State.PUBLISHING)
+                return run.used(status.usage).advanced(State.PUBLISHING)
             case Progress.FAILED:
-                return self._failed(run, status.cause, status.reason, status.log_uri, status.place)
+                used = run.used(status.usage)
+                return self._failed(used, status.cause, status.reason, status.log_uri, status.place)
         if stop := self._must_stop(run):
             return self._failed(run, *stop)
         with suppress(TimeoutError):
@@ -184,10 +195,19 @@ class Follower:
             log_uri=log_uri,
             place=place,
         )
-        if not after.state.is_end:
-            told = {"run_id": run.run_id, "attempt": run.attempt, "reason": reason}
-            log.warning("attempt failed, asking for other machines", extra=told)
+        if after.state.is_end:
+            return replace(after, usd=self._cost(after))
+        told = {"run_id": run.run_id, "attempt": run.attempt, "reason": reason}
+        log.warning("attempt failed, asking for other machines", extra=told)
         return after
+
+    def _cost(self, run: Run) -> float | None:
+        """Of a run that has failed: its machines."""
+        run_ms = self._now_ms() - run.launched_at_ms
+        machines = self._settings.emr_machines
+        return total_usd(
+            charges(run.launcher, machines=machines, run_ms=run_ms, usage=run.usage, written_units=0)
+        )
 
     async def _finish(self, run: Run) -> None:
         """Tell people of a failure, then give the lock back: until both are done, the run is not over."""
@@ -198,18 +218,23 @@ class Follower:
             "reason": run.reason,
         }
         if run.state is State.FAILED:
-            # People first: what cannot be ended is what they must hear of.
-            if run.run_id not in self._told:
-                log.error("run failed", extra=told)
-                more = {"cause": run.cause, "log": run.log_uri, "attempts": run.attempt, "handle": run.handle}
-                await self._operations.tell("a training run failed", "training.failed", **told, **more)
-                self._told.add(run.run_id)
-            if run.launcher == self._launcher.name:
-                await self._launcher.terminate(run)
+            # Neither waits for the other: what cannot be told must end, and what cannot be ended be told.
+            try:
+                await self._tell(run, told)
+            finally:
+                if run.launcher == self._launcher.name:
+                    await self._launcher.terminate(run)
         else:
             log.info("run done", extra=told)
         await self._store.release(run)
         self._told.discard(run.run_id)
+
+    async def _tell(self, run: Run, told: dict[str, Any]) -> None:
+        if run.run_id not in self._told:
+            log.error("run failed", extra=told)
+            more = {"cause": run.cause, "log": run.log_uri, "attempts": run.attempt, "handle": run.handle}
+            await self._operations.tell("a training run failed", "training.failed", **told, **more)
+            self._told.add(run.run_id)
 
     async def _keep_lease(self, run: Run) -> None:
         """Renew until the lease is lost; returning means that it is."""

@@ -14,5 +14,6 @@ def job_arguments(run: Run, settings: TriggerSettings, archive_uri: str, output_
         "--seed", str(settings.training_seed),
         "--min-warm-users", str(settings.training_min_warm_users),
         "--new-share", str(settings.training_new_share),
+        "--new-customers", str(settings.training_new_customers),
         *(("--incumbent", run.incumbent) if run.incumbent else ()),
     ]  # fmt: skip

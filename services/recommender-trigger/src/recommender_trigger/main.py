@@ -12,6 +12,7 @@ from typing import Any
 
 from kinstream.aws import AwsClients
 from kinstream.clock import now_ms
+from kinstream.exporting import exporting
 from kinstream.readiness import ReadyFile
 from kinstream.resources import QUEUE_EMR_EVENTS, TABLE_RECOMMENDATIONS
 from kinstream.settings import read_settings
@@ -47,7 +48,7 @@ def build(
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     store = RunStore(dynamodb, names.of(TABLE_RECOMMENDATIONS), owner)
     customers = Customers(dynamodb, s3, names, settings.due_threshold_events)
-    publisher = Publisher(dynamodb, s3, names, store, machines=2 + settings.emr_task_instances)
+    publisher = Publisher(dynamodb, s3, names, store, machines=settings.emr_machines)
     operations = Operations(sns, names)
     follower = Follower(
         settings=settings,
@@ -113,7 +114,8 @@ def main() -> None:
     """Entry point of the container."""
     settings = read_settings(TriggerSettings, "recommender-trigger")
     configure_logging("recommender-trigger", settings.log_level)
-    asyncio.run(run(settings))
+    with exporting("recommender-trigger", settings):
+        asyncio.run(run(settings))
     log.info("stopped", extra={"pid": os.getpid()})
 
 

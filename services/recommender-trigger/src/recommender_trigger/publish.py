@@ -7,7 +7,7 @@ repeat at any point: the same lists are written under the same run again.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.resources import BUCKET_TRAINING, TABLE_RECOMMENDATIONS, Names
 from kinstream.versions import LIST_TTL_MS, MANIFEST, REPORT, guard, row_of, versions_of
-from recommender_trigger.cost import charges, write_units
+from recommender_trigger.cost import Charge, charges, total_usd, write_units
 from recommender_trigger.domain.runs import Run
 from recommender_trigger.report import page
 from recommender_trigger.run_store import LeaseLostError, RunStore, is_refused
@@ -76,6 +76,8 @@ class Outcome:
 
     published: bool
     reason: str
+    usd: float | None
+    """About what the run cost, to here; None where nobody knows."""
 
 
 class Publisher:
@@ -98,27 +100,35 @@ class Publisher:
         raw = await read_object(self._s3, self._bucket, f"{run.folder}{MANIFEST}")
         manifest = _manifest(run, raw)
         if not manifest.gate.publish:
-            await self._report(run, raw, now_ms, 0)
-            return Outcome(False, manifest.gate.reason)
+            costs = self._costs(run, now_ms, 0)
+            await self._report(run, raw, costs)
+            return Outcome(False, manifest.gate.reason, total_usd(costs))
         written, units = await self._write_lists(run, (now_ms + LIST_TTL_MS) // 1000)
         if written != manifest.recommendations.customers or not written:
             expected = manifest.recommendations.customers
             raise PermanentError(f"the run's output holds {written} lists, its manifest says {expected}")
         await self._flip(run, now_ms, manifest.recipe)
-        await self._report(run, raw, now_ms, units)
-        return Outcome(True, manifest.gate.reason)
+        costs = self._costs(run, now_ms, units)
+        await self._report(run, raw, costs)
+        return Outcome(True, manifest.gate.reason, total_usd(costs))
 
-    async def _report(self, run: Run, raw: bytes, now_ms: int, units: int) -> None:
+    def _costs(self, run: Run, now_ms: int, units: int) -> Sequence[Charge]:
+        return charges(
+            run.launcher,
+            machines=self._machines,
+            run_ms=now_ms - run.launched_at_ms,
+            usage=run.usage,
+            written_units=units,
+        )
+
+    async def _report(self, run: Run, raw: bytes, costs: Sequence[Charge]) -> None:
         """For people, best effort: nothing that is served waits for it."""
         try:
-            await self._write_report(run, raw, now_ms, units)
+            await self._write_report(run, raw, costs)
         except Exception:
             log.exception("report not written", extra={"app": run.app, "run_id": run.run_id})
 
-    async def _write_report(self, run: Run, raw: bytes, now_ms: int, units: int) -> None:
-        costs = charges(
-            run.launcher, machines=self._machines, run_ms=now_ms - run.launched_at_ms, written_units=units
-        )
+    async def _write_report(self, run: Run, raw: bytes, costs: Sequence[Charge]) -> None:
         body = page(run, msgspec.json.decode(raw), costs).encode()
         await self._s3.put_object(
             Bucket=self._bucket,

@@ -15,7 +15,7 @@ from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.errors import KinstreamError
 from kinstream.versions import versions_of
 from recommender_trigger.domain.failures import Cause
-from recommender_trigger.domain.runs import Run, State
+from recommender_trigger.domain.runs import Run, State, Usage
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 _TRANSACTION_CANCELED = "TransactionCanceledException"
@@ -200,12 +200,13 @@ def is_refused(error: ClientError) -> bool:
 
 def _run(item: dict[str, Any]) -> Run:
     fields = {name: value for name, value in item.items() if name in Run.__dataclass_fields__}
-    cause = item.get("cause")
+    cause, usage = item.get("cause"), item.get("usage")
     return Run(
         **fields
         | {
             "state": State(item["state"]),
             "avoid": tuple(item.get("avoid", ())),
             "cause": Cause(cause) if cause else None,
+            "usage": Usage(**usage) if usage else None,
         }
     )

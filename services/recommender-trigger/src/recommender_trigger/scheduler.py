@@ -181,9 +181,10 @@ class Scheduler:
             self._follow(run)
 
     async def _carry_on(self, app: str, lock: Lock) -> None:
-        run = await self._store.run(app, lock.run_id)
         if not await self._store.take_over(app, lock, self._follower.lease_until_ms()):
             return
+        # Not before: until then its old owner may have moved it on.
+        run = await self._store.run(app, lock.run_id)
         assert run, "a run and its lock are written together"
         log.info("run taken over", extra={"app": app, "run_id": run.run_id, "state": run.state.value})
         self._follow(run)

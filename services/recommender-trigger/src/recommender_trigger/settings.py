@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from kinstream.settings import CoreSettings
+from kinstream.settings import LONGEST_TRAINING_SECONDS, CoreSettings
 from recommender_trigger.domain.trigger import Policy
 
 
@@ -31,8 +31,9 @@ class TriggerSettings(CoreSettings):
     """How often a run asks for machines: those that fail it are asked for again, elsewhere and on demand."""
     training_lease_seconds: float = Field(90.0, ge=1)
     """How long after a trigger's death another one takes its run over."""
-    training_max_run_seconds: float = Field(3 * 3600.0, gt=0)
-    """A run that takes longer is ended and counts as failed; publishing has an hour more."""
+    training_max_run_seconds: float = Field(LONGEST_TRAINING_SECONDS, gt=0)
+    """A run that takes longer is ended and counts as failed; publishing has an hour more. Shared with the
+    session-worker, which keeps merged files of the archive for longer."""
     training_max_parallel_runs: int = Field(1, ge=1)
     """Runs of different apps at once; an app has one at a time."""
 
@@ -53,6 +54,8 @@ class TriggerSettings(CoreSettings):
     """With fewer customers to judge a model by, it is not published."""
     training_new_share: float = Field(0.05, ge=0, le=1)
     """Share of a list's places for new contents, by lot: what nobody has seen yet gets a chance."""
+    training_new_customers: int = Field(3, ge=1)
+    """From how many customers on a new content gets such a place: nobody pushes a made-up one to all."""
     training_driver_memory: str = Field("1g", pattern=r"^[1-9][0-9]*[mg]$")
     training_local_cores: int | None = Field(None, ge=1)
     """Cores of the local launcher; all of the machine's where it is not set."""
@@ -78,6 +81,11 @@ class TriggerSettings(CoreSettings):
         100, ge=1, validation_alias="KINSTREAM_ACTIVITY_TRAINING_THRESHOLD_EVENTS"
     )
     """The `activity` processor's own threshold: who is past it again after a run stays due."""
+
+    @property
+    def emr_machines(self) -> int:
+        """How many a cluster has: a master, a core machine and those for tasks."""
+        return 2 + self.emr_task_instances
 
     @property
     def policy(self) -> Policy:

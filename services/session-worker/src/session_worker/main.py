@@ -18,6 +18,7 @@ from kinstream.aws import AwsClients, CredentialsSource, endpoint
 from kinstream.clock import now_ms
 from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.errors import RetryableError
+from kinstream.exporting import exporting
 from kinstream.generations import GenerationsReader
 from kinstream.queues import SqsQueue, open_when_ready
 from kinstream.readiness import ReadyFile
@@ -247,7 +248,8 @@ def main() -> None:
     if not settings.ledger_hash_key.get_secret_value():
         sys.exit("session-worker cannot start: set KINSTREAM_LEDGER_HASH_KEY to a secret of 32 characters")
     configure_logging("session-worker", settings.log_level)
-    asyncio.run(run(settings))
+    with exporting("session-worker", settings):
+        asyncio.run(run(settings))
     log.info("stopped", extra={"pid": os.getpid()})
 
 

@@ -189,4 +189,9 @@ run "sidecars_come_with_what_they_need" {
     condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[0].dependsOn[0].containerName == "log-router"
     error_message = "the service starts when its log has somewhere to go"
   }
+
+  assert {
+    condition     = { for one in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : one.name => one.value }["KINSTREAM_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
+    error_message = "the service knows its collector"
+  }
 }

@@ -16,7 +16,7 @@ from kinstream.catalog.records import (
     Task,
     VariantState,
 )
-from kinstream.catalog.repositories import MediaRepository
+from kinstream.catalog.repositories import MediaRepository, TooManyVariantsError
 from kinstream.catalog.work import FINALIZE, MAIN, WorkRepository
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "State",
     "StepState",
     "Task",
+    "TooManyVariantsError",
     "VariantState",
     "WorkRepository",
     "migrate",

@@ -123,6 +123,7 @@ def new_step(row: MediaItem, name: str, role: Role, queue: str, now: int) -> Med
         progress=0,
         exhausted=False,
         attempt=0,
+        tries=0,
         updated_at_ms=now,
     )
 

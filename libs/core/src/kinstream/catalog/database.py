@@ -13,6 +13,16 @@ from kinstream.catalog.repositories import MediaRepository
 from kinstream.catalog.work import WorkRepository
 
 _BUSY_TIMEOUT_SECONDS = 10
+_POOL_TIMEOUT_SECONDS = 10
+_VANISHED = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""As libpq calls them, in seconds, the last in milliseconds. A server that is gone without a word is an error
+in less than half a minute, in mid-query too; one whose kernel still answers for it is waited for."""
 _MIGRATION_LOCK = 4_907_221
 """Number of the Postgres advisory lock under which tables change."""
 
@@ -20,6 +30,7 @@ _MIGRATION_LOCK = 4_907_221
 def open_catalog(url: str) -> MediaRepository:
     """The catalog behind `sqlite:///FILE` or `postgresql://...`. Connects on first use, not now.
 
+    What the URL says of timeouts (`?connect_timeout=2`) goes before what is set here.
     Not to be shared with a forked child: each process opens its own.
     """
     return MediaRepository(_engine(url))
@@ -53,8 +64,14 @@ def migrate(url: str, version: str = "head") -> None:
 def _engine(text: str) -> Engine:
     url = _with_driver(make_url(text))
     if url.get_backend_name() != "sqlite":
-        # Said, because a database that was made without a locale would answer in bytes.
-        return sa.create_engine(url, pool_pre_ping=True, connect_args={"client_encoding": "utf8"})
+        # Encoding said, because a database that was made without a locale would answer in bytes.
+        wanted = {"client_encoding": "utf8", **_VANISHED}
+        return sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_timeout=_POOL_TIMEOUT_SECONDS,
+            connect_args={name: value for name, value in wanted.items() if name not in url.query},
+        )
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     return engine

@@ -11,9 +11,9 @@ def original_key(app: str, media_id: str) -> str:
     return f"{quote(app, safe='')}/{media_id}/{_ORIGINAL}"
 
 
-def derived_key(app: str, media_id: str, file_name: str) -> str:
-    """Key of a rendition, in the bucket of derived files."""
-    return f"{quote(app, safe='')}/{media_id}/{file_name}"
+def derived_key(app: str, media_id: str, step: str, attempt: int, file_name: str) -> str:
+    """Key of a rendition, in the bucket of derived files: no other attempt at the step writes there."""
+    return f"{quote(app, safe='')}/{media_id}/{step}-{attempt}/{file_name}"
 
 
 def parse_original_key(key: str) -> tuple[str, str] | None:

@@ -76,6 +76,8 @@ class MediaStep(Base):
     exhausted: Mapped[bool] = mapped_column(Boolean, default=False)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     """Grows with every claim; whoever holds an older one has lost the step."""
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    """Claims since the step was begun, or begun anew after it had failed for too many of them."""
     delivery_id: Mapped[str | None] = mapped_column(String(128))
     """The message under which the last claim was made."""
     lease_until_ms: Mapped[int | None] = mapped_column(BigInteger)

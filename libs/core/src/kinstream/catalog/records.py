@@ -64,6 +64,11 @@ class Rendition:
     codecs: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def file_name(self) -> str:
+        """The bare name by which other files of its item name it."""
+        return self.object_key.rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -135,6 +140,8 @@ class Claim(Hold):
     order: dict[str, Any]
     is_reopened: bool = False
     """Whether the item had failed, for trying too often, and goes on with this claim."""
+    facts: dict[str, Any] | None = None
+    """What the original was found to be, once somebody has looked at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +151,8 @@ class Abandoned:
     hold: Hold
     queue: str
     state: StepState
+    tries: int
+    """How often it was begun, since it last had all its tries before it."""
 
     @property
     def task(self) -> Task:

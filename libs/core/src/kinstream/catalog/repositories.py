@@ -8,9 +8,14 @@ from kinstream.catalog.base import Repository, item_of, new_step, rendition_of
 from kinstream.catalog.models import MediaItem, MediaRendition, MediaStep
 from kinstream.catalog.records import Item, NewItem, Role, State, StepState, VariantState
 from kinstream.catalog.rules import step_of
+from kinstream.errors import PermanentError
 from kinstream.resources import QUEUE_MEDIA
 
 _UNBEGUN_MS = 60_000
+
+
+class TooManyVariantsError(PermanentError):
+    """Whoever may order variants of this item has ordered as many as there may be."""
 
 
 class MediaRepository(Repository):
@@ -59,9 +64,11 @@ class MediaRepository(Repository):
         with self._session() as session:
             return [item_of(row) for row in session.scalars(query)]
 
-    def order_variant(self, app: str, media_id: str, step: str, arguments: dict[str, Any]) -> bool:
+    def order_variant(
+        self, app: str, media_id: str, step: str, arguments: dict[str, Any], *, most: int
+    ) -> bool:
         """Whether this call ordered it, so that its message is still to be sent; False where it was ordered
-        before or the item is not ready.
+        before or the item is not ready. TooManyVariantsError where the item has `most` others already.
 
         One that failed for having been tried too often is ordered anew, and one that nobody has begun for a
         minute is told to whoever asks next: its message may be lost.
@@ -71,6 +78,8 @@ class MediaRepository(Repository):
                 return False
             known = step_of(item, step)
             if known is None:
+                if sum(row.role == Role.VARIANT for row in item.steps) >= most:
+                    raise TooManyVariantsError(f"this item has {most:,} variants already")
                 known = new_step(item, step, Role.VARIANT, QUEUE_MEDIA, self._now_ms())
                 item.steps.append(known)
             elif not _is_to_be_sent(known, self._now_ms()):

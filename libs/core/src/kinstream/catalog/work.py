@@ -25,7 +25,19 @@ from kinstream.catalog.records import (
     StepState,
     Task,
 )
-from kinstream.catalog.rules import FINISHED, OPEN, claimable, lay_down, put, set_missing, step_of, task_of
+from kinstream.catalog.rules import (
+    FINISHED,
+    OPEN,
+    abandoned_of,
+    all_made,
+    claimable,
+    lay_down,
+    put,
+    send_soon,
+    set_missing,
+    step_of,
+    task_of,
+)
 from kinstream.resources import QUEUE_MEDIA
 
 MAIN = "main"
@@ -57,23 +69,35 @@ class WorkRepository(Repository):
             return item.state in OPEN and main is not None and main.state not in FINISHED
 
     def claim(
-        self, app: str, media_id: str, step: str, delivery_id: str, lease_seconds: float
+        self,
+        app: str,
+        media_id: str,
+        step: str,
+        delivery_id: str,
+        lease_seconds: float,
+        *,
+        sent_at_ms: int | None = None,
     ) -> Claim | None:
         """The step, to carry it out; None where it is finished, unknown, held, or not to be done yet.
 
         A message that comes again means that its last receiver is gone: it takes its own claim over at
         once. Under another message the lease has to have ended. What failed only for having been tried
-        too often may be claimed under a new message.
+        too often may be claimed under a message sent since (`sent_at_ms`; left out, it was sent just now),
+        and has all its tries before it again.
         """
         now = self._now_ms()
+        sent = now if sent_at_ms is None else sent_at_ms
         with self._locked(app, media_id) as item:
             row = step_of(item, step) if item else None
-            if item is None or row is None or not claimable(item, row, delivery_id, now):
+            if item is None or row is None or not claimable(item, row, delivery_id, sent, now):
                 return None
             is_reopened = row.role != Role.VARIANT and item.state == State.FAILED
             if row.role != Role.VARIANT:
                 item.state, item.reason, item.exhausted = State.PROCESSING, None, False
                 item.finished_at_ms, item.announced_at_ms = None, 0
+            if is_reopened:
+                send_soon(item)
+            row.tries = 1 if row.exhausted else row.tries + 1
             row.state, row.reason, row.exhausted, row.progress = StepState.PROCESSING, None, False, 0
             row.attempt, row.delivery_id = row.attempt + 1, delivery_id
             row.lease_until_ms, row.updated_at_ms = now + round(lease_seconds * 1000), now
@@ -87,6 +111,7 @@ class WorkRepository(Repository):
                 customer_id=item.customer_id,
                 order=row.order,
                 is_reopened=is_reopened,
+                facts=item.facts,
             )
 
     def extend(self, claim: Hold, lease_seconds: float) -> bool:
@@ -190,20 +215,36 @@ class WorkRepository(Repository):
         with self._session() as session:
             return tuple(rendition_of(row) for row in session.scalars(query))
 
-    def waiting_parts(self, app: str, media_id: str) -> list[Task]:
-        """Parts of an item under way that nobody has begun: their messages may have been sent or not."""
+    def waiting(self, app: str, media_id: str, role: Role) -> list[Task]:
+        """Steps of that role, of an item under way, that may be begun and that nobody has begun.
+
+        Their messages may have been sent or not.
+        """
         with self._session() as session:
             item = session.get(MediaItem, (app, media_id))
             if item is None or item.state != State.PROCESSING:
                 return []
-            return [
-                task_of(row) for row in item.steps if row.role == Role.PART and row.state == StepState.WAITING
-            ]
+            if role == Role.FINALIZE and not all_made(item):
+                return []
+            return [task_of(row) for row in item.steps if row.role == role and row.state == StepState.WAITING]
 
-    def take_abandoned(self, silent_seconds: float, waiting_seconds: float) -> list[Abandoned]:
+    def forget_failed(self, hold: Hold) -> tuple[Rendition, ...]:
+        """What was made of an item that has failed for good, which nobody will see: forgotten here, and for
+        the caller to delete. Nothing of any other item."""
+        with self._locked(hold.app, hold.media_id) as item:
+            if item is None or item.state != State.FAILED or item.exhausted:
+                return ()
+            made = tuple(map(rendition_of, item.renditions))
+            item.renditions = []
+            return made
+
+    def take_abandoned(
+        self, silent_seconds: float, waiting_seconds: float, limit: int = 50
+    ) -> list[Abandoned]:
         """Steps whose lease ended so long ago, or that wait so long, and that nobody has touched since.
 
-        Each is told once, to one caller, until as much time has passed again.
+        Each is told once, to one caller, until as much time has passed again. So few at once that little is
+        put off where the caller dies with them.
         """
         now = self._now_ms()
         processing = MediaStep.state == StepState.PROCESSING
@@ -217,19 +258,22 @@ class WorkRepository(Repository):
             MediaStep.updated_at_ms < now - round(waiting_seconds * 1000),
         )
         silent = sa.and_(processing, MediaStep.lease_until_ms < now - round(silent_seconds * 1000))
+        key = (MediaStep.app, MediaStep.media_id, MediaStep.name)
+        some = (
+            sa.select(*key)
+            .where(sa.or_(silent, waits), is_wanted)
+            .limit(limit)
+            .with_for_update(of=MediaStep, skip_locked=True)
+        )
         statement = (
             sa.update(MediaStep)
-            .where(sa.or_(silent, waits), is_wanted)
+            .where(sa.tuple_(*key).in_(some))
             .values(updated_at_ms=now, lease_until_ms=sa.case((processing, now)))
             .returning(MediaStep)
             .execution_options(synchronize_session=False)
         )
         with self._session() as session:
-            rows = session.scalars(statement).all()
-            return [
-                Abandoned(Hold(row.app, row.media_id, row.name, row.attempt), row.queue, StepState(row.state))
-                for row in rows
-            ]
+            return [abandoned_of(row) for row in session.scalars(statement)]
 
     def unannounced(self, before_ms: int, limit: int = 100) -> list[Item]:
         """Items that became ready or failed before then, and are not recorded as announced, oldest first."""

@@ -1,5 +1,7 @@
 """Text files that name other files, HLS playlists and WebVTT: each name made a URL that works by itself."""
 
+import asyncio
+import math
 from functools import cache
 from typing import Annotated
 
@@ -9,7 +11,6 @@ from starlette.responses import Response
 from ingest_api.catalog_calls import from_catalog
 from ingest_api.derived_files import DerivedFiles
 from ingest_api.errors import not_found
-from ingest_api.manifest import file_name_of
 from ingest_api.media_references import TEXT_TYPES, rewritten
 from ingest_api.routes.links import signed_by
 from ingest_api.url_signing import Signed, UrlSigner
@@ -36,15 +37,16 @@ def media_files_router(
         file_name: Annotated[str, Path(max_length=128)],
         url: Annotated[Signed, signed_by(signer)],
     ) -> Response:
-        """By a URL of `GET /v1/media/{media_id}`. The playlists it names expire with it; video and sound live
-        as long as URLs do and their own length beside."""
+        """By a URL of `GET /v1/media/{media_id}`. What it names lives as long as URLs do and the item's own
+        length beside: a player comes for another size in the middle of the film."""
         item = await from_catalog(catalog.get, url.app, media_id)
         made = _by_file_name(item) if item else {}
         ending = file_name[file_name.rfind(".") :]
         if file_name not in made or ending not in TEXT_TYPES:
             raise not_found("this file")
         text = await files.text(made[file_name].object_key)
-        longest_seconds = max(one.duration_seconds or 0.0 for one in made.values())
+        life_seconds = url_life_seconds + math.ceil(max(one.duration_seconds or 0.0 for one in made.values()))
+        expires_at_seconds = max(url.expires_at_seconds, signer.expiry(life_seconds))
 
         # A playlist names one file again and again.
         @cache
@@ -54,14 +56,16 @@ def media_files_router(
             if name.endswith(tuple(TEXT_TYPES)):
                 path = f"/v1/media/{media_id}/files/{name}"
                 # Beside this one, whatever lies before both.
-                return signer.sign(url.app, path, {}, url.expires_at_seconds).rpartition("/")[2]
-            return files.url(made[name].object_key, url_life_seconds + longest_seconds)
+                return signer.sign(url.app, path, {}, expires_at_seconds).rpartition("/")[2]
+            return files.url(made[name].object_key, life_seconds)
 
         headers = {"Cache-Control": f"private, max-age={_FRESH_SECONDS}"}
-        return Response(rewritten(file_name, text, link), headers=headers, media_type=TEXT_TYPES[ending])
+        # Of a long film it is large, and events must not wait for it.
+        body = await asyncio.to_thread(rewritten, file_name, text, link)
+        return Response(body, headers=headers, media_type=TEXT_TYPES[ending])
 
     return router
 
 
 def _by_file_name(item: Item) -> dict[str, Rendition]:
-    return {file_name_of(made): made for made in item.renditions}
+    return {made.file_name: made for made in item.renditions}

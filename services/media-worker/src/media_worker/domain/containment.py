@@ -31,14 +31,16 @@ class SandboxLimits:
 
     memory_bytes: int = 900 * _MIB
     """Memory of its own, whether used yet or not."""
+    wall_seconds: float = 1_440.0
     cpu_seconds: int = 7_200
     """Of all its threads together."""
-    wall_seconds: float = 1_440.0
     file_bytes: int = 4 * _GIB
     """Largest single file that it writes."""
     folder_bytes: int = 6 * _GIB
     """All files of its folder together, what was there before included."""
     open_files: int = 128
+    free_bytes: int = 256 * _MIB
+    """What a child must leave free on the disk. Files that it has opened and removed count for no folder."""
     must_isolate: bool = False
     """Whether to refuse work where the kernel cannot keep a child from the network."""
 
@@ -84,6 +86,11 @@ def out_of_time(limits: SandboxLimits) -> PermanentError:
 def out_of_room(limits: SandboxLimits) -> PermanentError:
     """The error for a child that fills its folder."""
     return PermanentError(f"what is made of the file outgrows the allowed {_size(limits.folder_bytes)}")
+
+
+def out_of_disk() -> RetryableError:
+    """The error for a child that the disk has no room for, whoever fills it."""
+    return RetryableError("the worker's disk is nearly full")
 
 
 def not_sensible() -> PermanentError:

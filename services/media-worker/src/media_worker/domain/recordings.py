@@ -17,6 +17,10 @@ _COPIED_VIDEO_FROM = ("mov", "matroska", "mpegts")
 _COPIED_AUDIO_FROM = ("mov", "matroska", "mpegts", "aac")
 _LOW_RATE_HZ, _WIDE_SPEECH_RATE_HZ = 8_000, 16_000
 _LEAST_BITS, _MOST_BITS = 24_000, 64_000
+_INDEX_HEAD_BYTES, _INDEX_ENTRY_BYTES = 4_096, 24
+"""An MP4's index has 10 to 17 bytes a picture or piece of sound, more where all times are uneven."""
+_AAC_SAMPLES = 1_024
+_MOST_ROOM = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,21 @@ def h264_recipe(
         most_bits_a_second=most_bits_a_second,
         segment_seconds=segment_seconds,
     )
+
+
+def index_room_bytes(probe: Probe, recipe: Recipe, size_bytes: int) -> int:
+    """Room to leave for the index at the head of an MP4 whose pictures are copied from a file of this size.
+
+    With it the file is written once, else once more with its index first; 0 where that costs less than
+    the room would.
+    """
+    if not (probe.video and probe.duration_seconds and recipe.video and recipe.video.copy):
+        return 0
+    entries = probe.pictures or probe.duration_seconds * probe.video.frame_rate
+    if recipe.audio:
+        entries += probe.duration_seconds * recipe.audio.sample_rate / _AAC_SAMPLES
+    room_bytes = _INDEX_HEAD_BYTES + round(entries * _INDEX_ENTRY_BYTES)
+    return room_bytes if room_bytes <= _MOST_ROOM * size_bytes else 0
 
 
 def shown_size(facts: VideoFacts) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from typing import Any
 
 from kinstream.errors import PermanentError
 from media_worker.codecs import images
-from media_worker.domain import policy
 from media_worker.domain.crops import Point, box_around, laid_out
 from media_worker.domain.options import Options
 from media_worker.domain.photos import MOST_VARIANT_SIDE, SavedFormat
@@ -28,11 +27,9 @@ class Variant(Rendition):
         return []
 
     def make(self, step: Step, work: Work) -> list[Made]:
-        """One file, made of the source whatever image it is; never larger than that."""
+        """One file, made of a source that is a picture; never larger than that."""
         wanted = step.arguments
-        with work.source.open("rb") as file:
-            known = policy.check_format(policy.recognize(file.read(policy.HEAD_BYTES)), "image")
-        original = images.opened(work.source, known.name, work.limits)
+        original = images.opened(work.source, work.facts.format.name, work.limits)
         layout = laid_out(
             (original.width, original.height),
             (_side(wanted, "width"), _side(wanted, "height")),

@@ -1,7 +1,8 @@
 """Which files a process sees, by the Linux kernel's Landlock: programs' own, to read, and one folder.
 
 It also keeps the process from looking into others, such as the worker with its keys. Kernels before 5.13
-lack it; the child then has whatever its user may read and write.
+lack it; the child then has whatever its user may read and write, but for the worker and its own server, which
+hide themselves.
 """
 
 import ctypes

@@ -9,13 +9,21 @@ from pathlib import Path
 
 from media_worker.domain.containment import SandboxLimits
 from media_worker.sandbox import landlock, seccomp
-from media_worker.sandbox.kernel import drop_capabilities, set_process_option
+from media_worker.sandbox.kernel import drop_capabilities, hide_process, set_process_option
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _HIGHEST_DESCRIPTOR = 65_536
 _FIRST_TO_GO = "1000"
 _CPU_EXTRA_SECONDS = 5
+
+
+def prepare_server() -> None:
+    """What all children are to have from the start: the server is hidden from them, and they from others."""
+    with suppress(OSError):
+        # When the machine runs out of memory it is a child or its server that goes, not the worker.
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
+    hide_process()
 
 
 def lacking() -> list[str]:
@@ -50,9 +58,6 @@ def leave_server(server: int, kept: int) -> None:
 
 def confine(limits: SandboxLimits, folder: Path | None) -> None:
     """Bound this process's memory, time and files; take the network, programs and other files from it."""
-    with suppress(OSError):
-        # When the machine runs out of memory it is this process that goes, not the worker.
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     # Unlike RLIMIT_AS it leaves out address space that is only reserved, and code.
     _bound(resource.RLIMIT_DATA, limits.memory_bytes)
     # At the hard limit it would be SIGKILL, which says nothing.

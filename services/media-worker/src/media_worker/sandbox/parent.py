@@ -262,6 +262,8 @@ class _Call:
             return containment.not_sensible()
         if self._folder and _size(self._folder) > self._limits.folder_bytes:
             return containment.out_of_room(self._limits)
+        if self._folder and _free_bytes(self._folder) < self._limits.free_bytes:
+            return containment.out_of_disk()
         return None
 
     def _take(self, answers: int) -> bool:
@@ -355,6 +357,11 @@ def _size(folder: Path) -> int:
             with suppress(FileNotFoundError):
                 total += max(_FILE_LEAST_BYTES, entry.stat(follow_symlinks=False).st_size)
     return total
+
+
+def _free_bytes(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _clean_environment() -> dict[str, str]:

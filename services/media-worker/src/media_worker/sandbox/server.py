@@ -46,6 +46,7 @@ _KIB = 1024 if sys.platform == "linux" else 1
 
 def main() -> None:
     """Serve until the worker's end of the socket closes."""
+    lockdown.prepare_server()
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     for name in sys.argv[2:]:

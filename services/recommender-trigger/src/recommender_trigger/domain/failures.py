@@ -15,14 +15,14 @@ class Cause(StrEnum):
     JOB = "job"
     """The job itself failed, or left no output that is whole."""
     DEADLINE = "deadline"
-    """It took too long."""
+    """It took too long, and would again."""
     SWITCHED_OFF = "switched off"
     """Training was switched off while it ran."""
 
     @property
     def needs_person(self) -> bool:
         """Trying again soon changes nothing, or is what somebody has just stopped."""
-        return self in (Cause.REFUSED, Cause.STOPPED)
+        return self in (Cause.REFUSED, Cause.STOPPED, Cause.DEADLINE)
 
 
 _OF_CLUSTER = {

@@ -27,6 +27,24 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What machines were billed for, in hours of a virtual CPU and of a gigabyte."""
+
+    vcpu_hours: float
+    memory_gb_hours: float
+    storage_gb_hours: float
+    """Beyond what comes with a worker."""
+
+    def plus(self, more: "Usage") -> "Usage":
+        """Both together."""
+        return Usage(
+            self.vcpu_hours + more.vcpu_hours,
+            self.memory_gb_hours + more.memory_gb_hours,
+            self.storage_gb_hours + more.storage_gb_hours,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One training of an app. Times in milliseconds since 1970."""
 
@@ -52,10 +70,20 @@ class Run:
     """The kind of a failure."""
     log_uri: str | None = None
     """Where the job's log lies, or what there is of it."""
+    usage: Usage | None = None
+    """What its attempts have used, as far as the launcher has told."""
+    usd: float | None = None
+    """About what it cost, by list prices, once it has ended; None where nobody knows."""
 
     def advanced(self, state: State, **fields: object) -> "Run":
         """The run in a later state."""
         return replace(self, state=state, **fields)  # type: ignore[arg-type]
+
+    def used(self, usage: Usage | None) -> "Run":
+        """The run with what an attempt has used beside what those before it have."""
+        if usage is None:
+            return self
+        return replace(self, usage=self.usage.plus(usage) if self.usage else usage)
 
     @property
     def folder(self) -> str:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
-SCHEMA = (
-    "id string, type string, customer_id string, device_id string, occurred_at_ms long, counted boolean, "
-    "content_id string"
-)
+from recommender_trigger.job.files import UnreadableArchiveError, read_files
+
 IDENTITY = ["customer_id", "device_id", "occurred_at_ms", "id"]
 VIEWED, LIKED, UNLIKED = "content.viewed", "content.liked", "content.unliked"
 HIDDEN, DISLIKED = "content.hidden", "content.disliked"
@@ -36,44 +32,25 @@ class Archive:
     counts: dict[str, int]
     """Rows by what became of them."""
     refused_files: list[dict[str, Any]]
-    """Files that could not be read, or not to their end: name, rows it holds, rows that were lost."""
+    """Files that could not be read: name, rows that each promises, rows that were lost."""
     days: list[tuple[int, int]]
     """(day since 1970, events used), for the report."""
 
 
-class UnreadableArchiveError(Exception):
-    """So much of the archive cannot be read that a model of the rest would mislead."""
-
-
 def read_archive(spark: SparkSession, args: argparse.Namespace) -> Archive:
-    """The app's events. Raises UnreadableArchiveError beyond `--max-refused-share` of the files."""
-    # A file that is cut off or of another form must not take the others with it; it is told of instead.
-    spark.conf.set("spark.sql.files.ignoreCorruptFiles", "true")
-    source = spark.read.schema(SCHEMA).option("recursiveFileLookup", True)
-    try:
-        files = source.parquet(args.archive)
-    except AnalysisException as error:
-        if error.getErrorClass() != "PATH_NOT_FOUND":
-            raise
-        files = spark.createDataFrame([], f"{SCHEMA}, _metadata struct<file_path: string>")
-    rows = classified(files.withColumn("file", F.col("_metadata.file_path")), args.as_of_ms)
-    counts = {"rows": 0, "content": 0}
-    read: dict[str, int] = {}
-    for row in rows.groupBy("kind", "file").agg(F.count("*").alias("rows")).collect():
-        counts[row["kind"]] = counts.get(row["kind"], 0) + row["rows"]
-        counts["rows"] += row["rows"]
-        file = _plain(row["file"])
-        read[file] = read.get(file, 0) + row["rows"]
-    refused = refused_files(files, read)
-    total_files = len(files.inputFiles())
+    """The app's events. UnreadableArchiveError beyond `--max-refused-share` of the files."""
+    read = read_files(spark, args.archive, lambda rows: classified(rows, args.as_of_ms))
+    refused = read.refused
+    counts = {"rows": sum(read.kinds.values()), "content": 0} | read.kinds
     counts |= {
-        "files": total_files,
+        "files": read.files_in_all,
         "files_refused": len(refused),
         "rows_lost": sum(file["rows_lost"] or 0 for file in refused),
     }
-    if len(refused) > args.max_refused_share * max(1, total_files):
+    if len(refused) > args.max_refused_share * max(1, read.files_in_all):
         names = ", ".join(file["file"] for file in refused[:3])
-        raise UnreadableArchiveError(f"{len(refused)} of {total_files} files cannot be read: {names}")
+        raise UnreadableArchiveError(f"{len(refused)} of {read.files_in_all} files cannot be read: {names}")
+    rows = classified(read.files, args.as_of_ms)
     return _used(spark, rows.where("kind = 'content'"), counts, refused, args)
 
 
@@ -105,32 +82,10 @@ def _used(
         .cache()
     )
     counts |= {"customers": customers.count(), "contents": contents.count()}
+    # Numbers alone from here on: names are many times as large.
+    events.count()
+    used.unpersist()
     return Archive(events, customers, contents, counts, refused, [(day["day"], day["count"]) for day in days])
-
-
-def refused_files(files: DataFrame, read: dict[str, int]) -> list[dict[str, Any]]:
-    """Files with fewer rows read than their footers promise, or without a footer, by name."""
-    if not read and not files.inputFiles():
-        return []
-    # No column of the data is asked for, so that only footers are read.
-    promised = {
-        _plain(row["file"]): row["rows"]
-        for row in files.groupBy(F.col("_metadata.file_path").alias("file"))
-        .agg(F.count("*").alias("rows"))
-        .collect()
-    }
-    found = []
-    for name in sorted({_plain(name) for name in files.inputFiles()} | set(promised)):
-        rows, got = promised.get(name), read.get(name, 0)
-        if rows is None or got < rows:
-            short = "/".join(name.rsplit("/", 2)[-2:])
-            found.append({"file": short, "rows": rows, "rows_lost": None if rows is None else rows - got})
-    return found
-
-
-def _plain(uri: str) -> str:
-    """A file's name without what Spark writes now one way and now another: `file:/` and `file:///`, say."""
-    return unquote(uri.partition(":")[2]).lstrip("/")
 
 
 def classified(rows: DataFrame, as_of_ms: int) -> DataFrame:

@@ -12,24 +12,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from recommender_trigger.job.events import LIKED, VIEWED
-from recommender_trigger.job.model import Model, Recipe, blend, fit
+from recommender_trigger.job.model import Model, Recipe, blend, fit, spread
 
 TOP = 10
 BETAS = (0.0, 0.5, 1.0, 2.0, 4.0, 6.0, 9.0)
 DEFAULT_BETA = 6.0
 FEWEST_USERS_FOR_A_SWEEP = 10
 SLICE = 0.2
-"""Share of the events, the newest, on which a model is judged."""
+"""Share of what customers did, the newest, on which a model is judged."""
 INCUMBENT_SHARE = 0.98
 """Of the NDCG of the recipe that is served now: less is a step back."""
 HOUR_MS = 3_600_000
 RECIPE = ("rank", "iterations", "reg_param", "alpha", "half_life_days", "half_life_events")
 """Arguments that a model's factors depend on."""
 WHOLE = ("rank", "iterations")
+_HASHES = 1_000_000
 
 
 class Judgement(NamedTuple):
@@ -40,6 +41,21 @@ class Judgement(NamedTuple):
     coverage: dict[str, float]
     by_customer: dict[str, list[float]]
     """NDCG of each customer, in the same order."""
+
+
+class Window(NamedTuple):
+    """A time to judge by, and a share of the customers: many thousands say no more than some."""
+
+    begins_ms: float
+    ends_ms: float
+    share: float
+
+    def holds(self) -> Column:
+        """Whether an event is in it. By a hash, so that every judgement is by the same customers."""
+        in_time = (F.col("t") >= self.begins_ms) & (F.col("t") < self.ends_ms)
+        if self.share >= 1:
+            return in_time
+        return in_time & (F.pmod(F.xxhash64("u"), F.lit(_HASHES)) < self.share * _HASHES)
 
 
 def ndcg(ranked: Sequence[int], wanted: set[int]) -> float:
@@ -56,17 +72,17 @@ def most_shown(known: int, customers: int) -> int:
     return max(1, min(known, TOP * customers))
 
 
-def judge(
-    model: Model, events: DataFrame, window_ms: tuple[float, float], recipes: Mapping[str, Recipe]
-) -> Judgement:
+def judge(model: Model, events: DataFrame, window: Window, recipes: Mapping[str, Recipe]) -> Judgement:
     """Figures of a model that knows what came before a window, on what came in it.
 
     Warm customers only: known before, and with something new afterwards that was known before.
     """
     ranker, users, pairs = model
-    begins_ms, ends_ms = window_ms
-    in_window = (F.col("t") >= begins_ms) & (F.col("t") < ends_ms) & F.col("type").isin(VIEWED, LIKED)
-    wanted = events.where(in_window).groupBy("u").agg(F.collect_set("i").alias("wanted"))
+    wanted = (
+        events.where(window.holds() & F.col("type").isin(VIEWED, LIKED))
+        .groupBy("u")
+        .agg(F.collect_set("i").alias("wanted"))
+    )
     seen = pairs.groupBy("u").agg(F.collect_list("i").alias("seen"))
     names = list(recipes)
 
@@ -79,7 +95,8 @@ def judge(
                 yield row["u"], [ndcg(top, new) for top in tops], tops
 
     # Sorted, so that sums of floats come out the same in every run.
-    found = sorted(users.join(wanted, "u").join(seen, "u").rdd.mapPartitions(of_customers).collect())
+    known = spread(users.join(wanted, "u").join(seen, "u"))
+    found = sorted(known.rdd.mapPartitions(of_customers).collect())
     count, could_show = max(1, len(found)), most_shown(int(ranker.known.sum()), len(found))
     by_customer = {name: [figures[n] for _, figures, _ in found] for n, name in enumerate(names)}
     return Judgement(
@@ -108,17 +125,17 @@ def chosen_beta(by_beta: Mapping[float, Sequence[float]]) -> float:
 def windows(events: DataFrame) -> tuple[int, int]:
     """(start of the inner window, of the outer one), whole hours.
 
-    By when customers first turned to a content: one that does the same a thousand times in the last hour
-    must not draw the windows together to that hour.
+    By how many customers did anything in each hour: nobody who does a thousand things in the last hour, or
+    has made up a thousand names, draws the windows together to that hour.
     """
-    first = events.groupBy("u", "i").agg(F.min("t").alias("t"))
-    hours = first.groupBy(F.floor(F.col("t") / HOUR_MS).alias("hour")).count().orderBy("hour").collect()
-    total, so_far = sum(hour["count"] for hour in hours), 0
+    by_hour = events.groupBy(F.floor(F.col("t") / HOUR_MS).alias("hour"))
+    hours = by_hour.agg(F.countDistinct("u").alias("customers")).orderBy("hour").collect()
+    total, so_far = sum(hour["customers"] for hour in hours), 0
     starts: list[int] = []
     for hour in hours:
         while len(starts) < 2 and so_far >= (1 - SLICE) ** (2 - len(starts)) * total:
             starts.append(hour["hour"] * HOUR_MS)
-        so_far += hour["count"]
+        so_far += hour["customers"]
     starts += [(hours[-1]["hour"] + 1) * HOUR_MS] * (2 - len(starts))
     return starts[0], starts[1]
 
@@ -126,7 +143,10 @@ def windows(events: DataFrame) -> tuple[int, int]:
 def evaluate(events: DataFrame, size: int, args: argparse.Namespace) -> dict[str, Any]:
     """The figures by which `gate` decides, and those that tell a reader why."""
     inner_ms, outer_ms = windows(events)
-    sweep = None if args.beta is not None else _sweep(events, (inner_ms, outer_ms), size, args)
+    customers = events.agg(F.max("u")).collect()[0][0] + 1
+    share = args.max_judged / customers
+    inner, outer_window = Window(inner_ms, outer_ms, share), Window(outer_ms, args.as_of_ms, share)
+    sweep = None if args.beta is not None else _sweep(events, inner, size, args)
     beta = args.beta
     if sweep:
         beta = chosen_beta({float(name): figures for name, figures in sweep.by_customer.items()})
@@ -137,12 +157,11 @@ def evaluate(events: DataFrame, size: int, args: argparse.Namespace) -> dict[str
         "trending": Recipe(trend=1.0),
         "popularity": Recipe(popular=1.0),
     }
-    window_ms = (outer_ms, args.as_of_ms)
     model = fit(events, outer_ms, size, args)
-    outer = judge(model, events, window_ms, recipes)
+    outer = judge(model, events, outer_window, recipes)
     figures = {"trending": outer.ndcg["trending"]}
     if args.incumbent:
-        figures["incumbent"] = _incumbent(model, events, window_ms, size, args)
+        figures["incumbent"] = _incumbent(model, events, outer_window, size, args)
     model.pairs.unpersist()
     return {
         "warm_users": outer.warm_users,
@@ -158,24 +177,20 @@ def evaluate(events: DataFrame, size: int, args: argparse.Namespace) -> dict[str
     }
 
 
-def _sweep(
-    events: DataFrame, window_ms: tuple[float, float], size: int, args: argparse.Namespace
-) -> Judgement:
+def _sweep(events: DataFrame, window: Window, size: int, args: argparse.Namespace) -> Judgement:
     """Every beta on the inner window."""
-    model = fit(events, window_ms[0], size, args)
-    judgement = judge(model, events, window_ms, {str(beta): blend(beta) for beta in BETAS})
+    model = fit(events, window.begins_ms, size, args)
+    judgement = judge(model, events, window, {str(beta): blend(beta) for beta in BETAS})
     model.pairs.unpersist()
     return judgement
 
 
-def _incumbent(
-    model: Model, events: DataFrame, window_ms: tuple[float, float], size: int, args: argparse.Namespace
-) -> float:
+def _incumbent(model: Model, events: DataFrame, window: Window, size: int, args: argparse.Namespace) -> float:
     """NDCG of the recipe that is served now, learnt from what this model learnt from."""
     theirs = argparse.Namespace(**(vars(args) | args.incumbent))
     if any(getattr(theirs, name) != getattr(args, name) for name in RECIPE):
-        model = fit(events, window_ms[0], size, theirs)
-    return judge(model, events, window_ms, {"it": blend(theirs.beta, ruled=True)}).ndcg["it"]
+        model = fit(events, window.begins_ms, size, theirs)
+    return judge(model, events, window, {"it": blend(theirs.beta, ruled=True)}).ndcg["it"]
 
 
 def recipe_text(args: argparse.Namespace, beta: float) -> str:

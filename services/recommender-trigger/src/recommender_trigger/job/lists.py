@@ -12,7 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from recommender_trigger.job.events import Archive
 from recommender_trigger.job.judging import TOP
-from recommender_trigger.job.model import blend, fit
+from recommender_trigger.job.model import blend, fit, spread
 
 PART_LISTS = 5000
 """The most in one file: the trigger reads a file at a time into its memory."""
@@ -44,7 +44,7 @@ def write_lists(archive: Archive, beta: float, args: argparse.Namespace) -> dict
                 yield line, len(items), numbers[:TOP]
 
     # In the order of the numbers, so that equal runs write equal files.
-    known = users.join(history, "u").join(archive.customers, "u").orderBy("u")
+    known = spread(users.join(history, "u").join(archive.customers, "u")).sortWithinPartitions("u")
     written = known.rdd.mapPartitions(lines).toDF("value string, items int, top array<int>").cache()
     parts = written.select("value").write.mode("overwrite").option("maxRecordsPerFile", PART_LISTS)
     parts.text(f"{args.output}/recommendations")

@@ -17,6 +17,8 @@ from recommender_trigger.job.events import DAY_MS, DISLIKED, HIDDEN, LIKED, OPIN
 WEIGHTS = {VIEWED: 1.0, LIKED: 4.0}
 LEAST_DECAY = 1e-3
 MAX_REASONS = 3
+_FEWEST_PARTS = 4
+_PARTS_A_CORE = 2
 LIKED_AHEAD = 0.1
 """By how much a liked content is preferred as a reason, in cosine."""
 
@@ -103,7 +105,7 @@ class Contents(NamedTuple):
 
 
 def contents_of(events: DataFrame, as_of_ms: float, size: int, args: argparse.Namespace) -> Contents:
-    """Customers by decayed weight, customers, and whether the first event is younger than `--new-days`."""
+    """Customers by decayed weight, customers, and whether it is new: young, and no affair of a few."""
     weight = F.when(F.col("type") == LIKED, WEIGHTS[LIKED]).when(F.col("type") == VIEWED, WEIGHTS[VIEWED])
     age_days = (F.lit(as_of_ms) - F.col("t")) / DAY_MS
     wanted = ~F.col("type").isin(HIDDEN, DISLIKED)
@@ -130,7 +132,9 @@ def contents_of(events: DataFrame, as_of_ms: float, size: int, args: argparse.Na
     for row in rows:
         contents.trend[row["i"]] = round(row["trend"] or 0.0, 6)
         contents.popular[row["i"]] = row["popular"]
-        contents.is_new[row["i"]] = row["first_ms"] >= as_of_ms - args.new_days * DAY_MS
+        # One alone, or two, could push a made-up content to everybody.
+        is_young = row["first_ms"] >= as_of_ms - args.new_days * DAY_MS
+        contents.is_new[row["i"]] = is_young and row["popular"] >= args.new_customers
     return contents
 
 
@@ -199,6 +203,13 @@ def best(scores: Array, allowed: Array, most: int) -> list[int]:
         within = worths <= np.partition(worths, most - 1)[most - 1]
         numbers, worths = numbers[within], worths[within]
     return [int(i) for i in numbers[np.lexsort((numbers, worths))[:most]]]
+
+
+def spread(customers: DataFrame) -> DataFrame:
+    """Rows by ranges of u, over all cores: they are few for Spark, which would give them all to one task,
+    and much work for Python."""
+    cores = customers.sparkSession.sparkContext.defaultParallelism
+    return customers.repartitionByRange(max(_FEWEST_PARTS, _PARTS_A_CORE * cores), "u")
 
 
 class Model(NamedTuple):

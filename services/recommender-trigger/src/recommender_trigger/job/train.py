@@ -18,7 +18,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from recommender_trigger.job.events import MOST_FILES_NAMED, UnreadableArchiveError, read_archive
+from recommender_trigger.job.events import MOST_FILES_NAMED, read_archive
+from recommender_trigger.job.files import ArchiveError
 from recommender_trigger.job.judging import evaluate, gate, parse_recipe, recipe_text
 from recommender_trigger.job.lists import write_lists
 
@@ -46,6 +47,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--own-share", type=_share, default=0.1, help="of a list's places, for the customer's own taste")
     add("--own-beta", type=float, default=0.0, help="weight of the trend in those places")
     add("--new-share", type=_share, default=0.05, help="of a list's places, for new contents, by lot")
+    add("--new-customers", type=int, default=3, help="from how many on a new content has such a place")
     add("--new-days", type=float, default=7.0, help="how long after its first event a content is new")
     add("--max-events-per-day", type=int, default=1000, help="of one customer; newest first")
     add("--max-events", type=int, default=10_000, help="of one customer; newest first")
@@ -57,6 +59,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--list-length", type=int, default=30)
     add("--min-warm-users", type=int, default=50)
+    add("--max-judged", type=int, default=10_000, help="customers, about, by whom a model is judged")
     add("--min-coverage", type=_share, default=0.01, help="of contents that lists of judged customers show")
     add("--incumbent", type=parse_recipe, help="recipe that is served now, as a manifest has it")
     return parser.parse_args(argv)
@@ -82,7 +85,7 @@ def write_text(spark: SparkSession, uri: str, text: str) -> None:
 
 
 def train(spark: SparkSession, args: argparse.Namespace) -> dict[str, Any]:
-    """The whole run; its manifest. UnreadableArchiveError where too much of the archive is broken."""
+    """The whole run; its manifest. ArchiveError where too much of the archive cannot be read."""
     began = time.monotonic()
     config = {name: value for name, value in sorted(vars(args).items()) if name not in ("archive", "output")}
     archive = read_archive(spark, args)
@@ -122,9 +125,9 @@ def main() -> None:
     spark.sparkContext.setLogLevel("ERROR")
     try:
         train(spark, args)
-    except UnreadableArchiveError as error:
+    except ArchiveError as error:
         # The launcher looks for the line that names the error.
-        sys.exit(f"UnreadableArchiveError: {error}")
+        sys.exit(f"{type(error).__name__}: {error}")
     finally:
         spark.stop()
 

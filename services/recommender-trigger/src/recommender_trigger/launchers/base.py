@@ -7,7 +7,7 @@ from typing import Protocol
 
 from recommender_trigger.domain.attempts import Launched
 from recommender_trigger.domain.failures import Cause
-from recommender_trigger.domain.runs import Run
+from recommender_trigger.domain.runs import Run, Usage
 
 
 class Progress(StrEnum):
@@ -30,6 +30,8 @@ class Status:
     """Where the job's log lies."""
     place: str | None = None
     """The subnet that it ran in, for another attempt to avoid."""
+    usage: Usage | None = None
+    """What the attempt was billed for, of a launcher that tells and an attempt that has ended."""
 
 
 class Launcher(Protocol):

@@ -1,5 +1,9 @@
-"""What is asked of EMR for one attempt: a cluster that ends with its step, and after idle minutes anyway."""
+"""What is asked of EMR for one attempt: a cluster that ends with its step, and after idle minutes anyway.
 
+The step has a deadline of its own, so that it ends also where no trigger lives to end it.
+"""
+
+import math
 from typing import Any
 
 from recommender_trigger.domain.attempts import attempt_name
@@ -10,6 +14,8 @@ from recommender_trigger.launchers.staging import StagedJob, words
 from recommender_trigger.settings import TriggerSettings
 
 _IDLE_SECONDS = 600
+_KILL_AFTER_SECONDS = 60
+"""How long the step has to end by itself."""
 _SPOT_MINUTES = 10
 
 
@@ -41,6 +47,12 @@ def job_flow(run: Run, settings: TriggerSettings, job: StagedJob, bootstrap_uri:
 
 
 def _step(run: Run, settings: TriggerSettings, job: StagedJob) -> dict[str, Any]:
+    # Client mode: the driver is in what is ended, and YARN lets go of the rest.
+    limit = [
+        "timeout",
+        f"--kill-after={_KILL_AFTER_SECONDS}",
+        str(math.ceil(settings.training_max_run_seconds)),
+    ]
     submit = ["spark-submit", "--deploy-mode", "client", "--driver-java-options", SPARK_OPTIONS["driver"]]
     conf = ["--conf", f"spark.executor.extraJavaOptions={SPARK_OPTIONS['executor']}"]
     imports = ["--py-files", job.package]
@@ -51,7 +63,7 @@ def _step(run: Run, settings: TriggerSettings, job: StagedJob) -> dict[str, Any]
         "ActionOnFailure": "TERMINATE_CLUSTER",
         "HadoopJarStep": {
             "Jar": "command-runner.jar",
-            "Args": [*submit, *conf, *imports, job.entry, *arguments],
+            "Args": [*limit, *submit, *conf, *imports, job.entry, *arguments],
         },
     }
 

@@ -14,7 +14,7 @@ from kinstream.errors import PermanentError
 from kinstream.resources import BUCKET_TRAINING
 from recommender_trigger.domain.attempts import Launched, attempt_name, launched_of
 from recommender_trigger.domain.failures import cause_of_job_run
-from recommender_trigger.domain.runs import Run
+from recommender_trigger.domain.runs import Run, Usage
 from recommender_trigger.job_arguments import job_arguments
 from recommender_trigger.launchers.base import Progress, Status
 from recommender_trigger.launchers.emr_common import (
@@ -80,16 +80,18 @@ class EmrServerlessLauncher:
             if error_code(error) != _GONE:
                 raise
             return Status(Progress.FAILED, f"EMR Serverless knows no job run {run.handle} any more")
-        state, details = answer["jobRun"]["state"], answer["jobRun"].get("stateDetails", "")
+        job_run = answer["jobRun"]
+        state, details = job_run["state"], job_run.get("stateDetails", "")
         if state in (*_WORKING, _ENDING):
             return Status(Progress.RUNNING)
         if state == _SUCCESS:
-            return Status(Progress.SUCCEEDED)
+            return Status(Progress.SUCCEEDED, usage=_usage(job_run))
         return Status(
             Progress.FAILED,
             f"the job run ended as {state}, {details}".rstrip(", ")[:REASON_CHARACTERS],
             cause_of_job_run(state, details),
             f"{logs_uri(self._settings)}applications/{self._application}/jobs/{run.handle}/",
+            usage=_usage(job_run),
         )
 
     async def terminate(self, run: Run) -> None:
@@ -119,6 +121,14 @@ class EmrServerlessLauncher:
             applicationId=self._application, **which
         )
         return [job_run async for page in pages for job_run in page["jobRuns"]]
+
+
+def _usage(job_run: dict[str, Any]) -> Usage | None:
+    """What was billed for, or used where that is not told yet."""
+    told = job_run.get("billedResourceUtilization") or job_run.get("totalResourceUtilization")
+    if not told:
+        return None
+    return Usage(*(float(told.get(name, 0)) for name in ("vCPUHour", "memoryGBHour", "storageGBHour")))
 
 
 def job_run_request(run: Run, settings: TriggerSettings, job: StagedJob) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import msgspec
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kinstream.settings import LONGEST_TRAINING_SECONDS
 from session_worker.compaction.bucket import Bucket
 from session_worker.compaction.lease import Lease
 from session_worker.compaction.merging import UnmergeableError, is_parquet, merge_files
@@ -29,13 +30,22 @@ log = logging.getLogger(__name__)
 class CompactionSettings(BaseSettings):
     """How often, and how soon old files go."""
 
-    model_config = SettingsConfigDict(env_prefix="KINSTREAM_COMPACTION_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="KINSTREAM_COMPACTION_", frozen=True, populate_by_name=True)
 
     interval_seconds: float = Field(600.0, gt=0)
     settle_seconds: float = Field(300.0, ge=0)
     """How old a file must be to be merged."""
     grace_seconds: float = Field(3_600.0, ge=0)
-    """How long merged files stay for readers that have listed them already: longer than a training run."""
+    """How long merged files stay after the longest training run that may have listed them has ended."""
+    longest_run_seconds: float = Field(
+        LONGEST_TRAINING_SECONDS, gt=0, validation_alias="KINSTREAM_TRAINING_MAX_RUN_SECONDS"
+    )
+    """The trigger's own limit for a run."""
+
+    @property
+    def stay_seconds(self) -> float:
+        """How long merged files stay for readers that have listed them already."""
+        return self.longest_run_seconds + self.grace_seconds
 
     @property
     def lease_seconds(self) -> float:
@@ -113,7 +123,7 @@ class Compactor:
         if merge.target not in written_at_ms:
             return await self._merge(merge)
         age_ms = self._now_ms() - written_at_ms[merge.target]
-        if age_ms >= self._settings.grace_seconds * 1000:
+        if age_ms >= self._settings.stay_seconds * 1000:
             await self._bucket.delete(merge.sources)
             await self._bucket.delete([merge.note])
         return False

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from opentelemetry.trace import SpanKind
 
 from kinstream import keys
 from kinstream.dynamo import from_item, to_item, to_key
 from kinstream.keys import Key
 from kinstream.resources import INDEX_PENDING, Names
+from kinstream.tracing import TRACEPARENT, carried, part
 from session_worker.effects import Announce
 
 log = logging.getLogger(__name__)
@@ -78,13 +80,17 @@ class Outbox:
     async def _publish(self, row: dict[str, Any]) -> None:
         if "pending_shard" not in row:
             return
-        await self._sns.publish(
-            TopicArn=self._names.topic_arn(row["topic"]),
-            Message=row["body"],
-            MessageAttributes={
-                "announcement_id": {"DataType": "String", "StringValue": row["announcement_id"]},
-            },
-        )
+        attributes = {"announcement_id": row["announcement_id"]}
+        with part("announce", SpanKind.PRODUCER, topic=row["topic"]):
+            if traceparent := carried():
+                attributes[TRACEPARENT] = traceparent
+            await self._sns.publish(
+                TopicArn=self._names.topic_arn(row["topic"]),
+                Message=row["body"],
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+                },
+            )
         await self._mark((row["pk"], row["sk"]))
 
     async def _mark(self, key: Key) -> None:

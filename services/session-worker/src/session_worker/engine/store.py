@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
+from opentelemetry.trace import SpanKind
 
 from kinstream.dynamo import Item, from_item, to_item, to_key
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.keys import Key
 from kinstream.ledger_format import Bucket, decode_bucket, split_sort_key
+from kinstream.tracing import part
 from session_worker.engine.transaction import Origin, Remembered, Switch, TableNames, Transaction
 
 T = TypeVar("T")
@@ -112,7 +114,8 @@ class Store:
         if not items:
             return
         try:
-            await self._client.transact_write_items(TransactItems=items)
+            with part("commit", SpanKind.CLIENT, items=len(items)):
+                await self._client.transact_write_items(TransactItems=items)
         except ClientError as error:
             raise self._refused(error, origins, transaction) from error
         except (BotoCoreError, OSError) as error:

@@ -10,12 +10,15 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream.errors import RetryableError
 from kinstream.queues import MAX_BATCH, Message, SqsQueue, retry_delay_seconds
+from kinstream.tracing import TRACEPARENT, all_continued
 from session_worker.engine.groups import Group
+from session_worker.engine.measures import Measures
 from session_worker.engine.outbox import Outbox
 from session_worker.engine.scores import Scores
 from session_worker.engine.sinks import SinkWriter
@@ -72,6 +75,7 @@ class GroupConsumer(Consumer):
         self._group = group
         self._outbox = outbox
         self._scores = scores
+        self._measures = Measures(name)
 
     async def step(self, stop: asyncio.Event) -> None:
         messages = await self._queue.receive(RECEIVE_WAIT_SECONDS)
@@ -93,13 +97,16 @@ class GroupConsumer(Consumer):
 
     async def _count(self, messages: Sequence[Message], generation: int) -> bool:
         """Whether any of them is done with."""
-        outcome = await self._group.run(messages, generation)
-        self._scores.add(outcome.scores)
-        await self._outbox.send(outcome.announcements)
-        done = [message for message in messages if message.id not in outcome.failed]
-        if done:
-            await self._queue.delete(done)
-        await self._give_back([message for message in messages if message.id in outcome.failed])
+        started = time.monotonic()
+        with _traced(self.name, messages):
+            outcome = await self._group.run(messages, generation)
+            self._measures.add(outcome, time.monotonic() - started)
+            self._scores.add(outcome.scores)
+            await self._outbox.send(outcome.announcements)
+            done = [message for message in messages if message.id not in outcome.failed]
+            if done:
+                await self._queue.delete(done)
+            await self._give_back([message for message in messages if message.id in outcome.failed])
         return bool(done)
 
     async def _give_back(self, messages: Sequence[Message]) -> None:
@@ -172,8 +179,14 @@ class SinkConsumer(Consumer):
             elif not received and wait_seconds == 0:
                 await asyncio.sleep(0.1)
         if messages:
-            await self._writer.write(messages)
-            await self._queue.delete(messages)
+            with _traced(self.name, messages):
+                await self._writer.write(messages)
+                await self._queue.delete(messages)
+
+
+def _traced(processor: str, messages: Sequence[Message]) -> AbstractContextManager[None]:
+    traceparents = [message.attributes.get(TRACEPARENT, "") for message in messages]
+    return all_continued(f"process {processor}", traceparents, messages=len(messages))
 
 
 async def every(seconds: float, action: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:

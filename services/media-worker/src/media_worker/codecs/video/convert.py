@@ -2,13 +2,13 @@
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.error import FFmpegError, InvalidDataError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 
 from kinstream.errors import PermanentError
 from media_worker.codecs.video.copying import Copied
@@ -17,11 +17,11 @@ from media_worker.codecs.video.reading import NO_PICTURE, Source
 from media_worker.codecs.video.timeline import Timeline
 from media_worker.codecs.video.tracks import EncodedAudio, EncodedVideo, Track
 from media_worker.domain import policy
-from media_worker.domain.recordings import H264Recipe, Recipe
+from media_worker.domain.recordings import H264Recipe, Recipe, index_room_bytes
 
 Progress = Callable[[float], None]
 
-_PROGRESS_SECONDS = 0.1
+_PROGRESS_SECONDS = 0.5
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM)
 _TOO_BROKEN = "the recording is too broken to be converted"
 _NO_SOUND = "no sound of the recording can be decoded: the file is broken or cut off"
@@ -35,7 +35,14 @@ def convert(
 ) -> None:
     """Write the MP4 (or M4A), its index first. `progress` hears a fraction from 0 to 1 now and then."""
     form = _Form("mp4" if recipe.video else "ipod", FASTSTART, h264 or H264Recipe())
-    _write(given, recipe, form, destination, progress)
+    room_bytes = index_room_bytes(given.found, recipe, given.path.stat().st_size)
+    with _in_plain_words():
+        if room_bytes:
+            at_once = replace(form, options=_PLAIN | {"moov_size": str(room_bytes)})
+            with suppress(ArgumentError):  # the index is larger than the recording's head made believe
+                _write(given, recipe, at_once, destination, progress)
+                return
+        _write(given, recipe, form, destination, progress)
 
 
 def write_segments(
@@ -49,7 +56,8 @@ def write_segments(
         if recipe.video
         else {"movflags": "+delay_moov+default_base_moof", "frag_duration": str(microseconds)}
     )
-    _write(given, recipe, _Form("mp4", options, h264), destination, progress)
+    with _in_plain_words():
+        _write(given, recipe, _Form("mp4", options, h264), destination, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,6 @@ class _Form:
 def _write(given: Source, recipe: Recipe, form: _Form, destination: Path, progress: Progress) -> None:
     found, limits = given.found, given.limits
     with (
-        _in_plain_words(),
         given.opened() as source,
         av.open(str(destination), "w", format=form.name, options=form.options) as target,
     ):
@@ -72,12 +79,12 @@ def _write(given: Source, recipe: Recipe, form: _Form, destination: Path, progre
         streams = [source.streams[index] for index in tracks]
         timeline = Timeline(found.container, (source.start_time or 0) / av.time_base, streams)
         whole_seconds = found.duration_seconds or limits.video_duration_seconds
-        told_seconds = 0.0
+        next_seconds = _PROGRESS_SECONDS
         for packet in packets(source, *streams):
             index = packet.stream.index
             at_seconds = timeline.place(packet, index)
-            if at_seconds is not None and at_seconds > told_seconds + _PROGRESS_SECONDS:
-                told_seconds = at_seconds
+            if at_seconds is not None and at_seconds > next_seconds:
+                next_seconds = at_seconds + _PROGRESS_SECONDS
                 policy.check_duration(at_seconds, limits)
                 progress(max(0.0, min(1.0, at_seconds / whole_seconds)))
             try:

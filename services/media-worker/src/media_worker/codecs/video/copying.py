@@ -41,16 +41,18 @@ class Copied:
     def feed(self, packet: AnyPacket) -> list[AnyPacket]:
         if not packet.size or packet.is_corrupt:  # such as the last one of a file that is cut off
             return []
-        if not self.units and self._is_video and not packet.is_keyframe:
-            return []
-        if packet.is_discard and not self._is_video and _is_long_before_start(packet):
-            return []
-        if self._is_adts and _is_cut_adts(packet):
+        if self._is_video:
+            if not self.units and not packet.is_keyframe:
+                return []
+        elif (packet.is_discard and _is_long_before_start(packet)) or (
+            self._is_adts and _is_cut_adts(packet)
+        ):
             return []
         self.units += 1
-        if packet.dts is not None and not self._waiting:
+        dts = packet.dts
+        if dts is not None and not self._waiting:
             return self._sent(packet)
-        if packet.dts is None and self._last_dts is None:
+        if dts is None and self._last_dts is None:
             # Matroska tells no decoding times, and the first ones are known only later.
             self._waiting.append(packet)
             return []
@@ -140,7 +142,7 @@ def _copy(packet: AnyPacket, content: bytes) -> AnyPacket:
 def _is_long_before_start(packet: AnyPacket) -> bool:
     """Whether an edit has cut the packet off, unless it is one of the last that warm a decoder up."""
     at_seconds = float((packet.pts or 0) * (packet.time_base or 0))
-    return packet.is_discard and at_seconds < -_WARM_UP_SECONDS
+    return at_seconds < -_WARM_UP_SECONDS
 
 
 def _is_cut_adts(packet: AnyPacket) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 import av
 from av.codec.context import CodecContext
 
+from media_worker.codecs.video.reading import SKIM
+
 _SPS = 7
 _ESCAPE, _LONG_ESCAPE = 31, 32
 
@@ -24,7 +26,7 @@ class Description:
 
 def describe(path: Path) -> Description:
     """Read the file's head."""
-    with av.open(str(path), format="mov") as made:
+    with av.open(str(path), format="mov", options=SKIM) as made:
         contexts = [stream.codec_context for stream in (*made.streams.video, *made.streams.audio)]
         names = [_name(context) for context in contexts]
         audio = made.streams.audio

@@ -1,7 +1,7 @@
 """Opening a recording and looking into it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -31,11 +31,14 @@ _LEAST_ASPECT = Fraction(1, 4)
 """Pixels that are longer than four times are a broken head, and would make pictures of any size."""
 _USUAL_FRAME_RATE = Fraction(30)
 _LARGE_PIXELS = 1920 * 1088
+SKIM = {"skip_frame": "all"}
+"""For a look into a file: else its first picture is decoded while it is opened, and then once more."""
+_NOTHING_MORE: Mapping[str, str] = {}
 
 
 def probe(path: Path, container: str, limits: Limits) -> Probe:
     """What is in the file, decoding no more than its beginning; PermanentError where it may not be used."""
-    with opened(path, container, limits) as source:
+    with opened(path, container, limits, SKIM) as source:
         video, audio = streams_of(source)
         found = Probe(
             container=container,
@@ -49,10 +52,10 @@ def probe(path: Path, container: str, limits: Limits) -> Probe:
         for stream in filter(None, (video, audio)):  # threads would decode more than is looked at
             stream.codec_context.thread_count = 1
         picture, sound = _first_frames(source, video, audio, limits)
-    if found.video:
-        if not picture:
-            raise PermanentError(NO_PICTURE)
-        found = replace(found, video=_seen(found.video, picture))
+        if found.video and video:
+            if not picture:
+                raise PermanentError(NO_PICTURE)
+            found = replace(found, video=_seen(found.video, video, picture))
     # A track without a single frame is left out, it must not fail the rest.
     found = replace(found, audio=_heard(found.audio, sound) if found.audio and sound else None)
     if found.duration_seconds is None:
@@ -77,7 +80,9 @@ class Source:
 
 
 @contextmanager
-def opened(path: Path, container: str, limits: Limits) -> Iterator[InputContainer]:
+def opened(
+    path: Path, container: str, limits: Limits, more: Mapping[str, str] = _NOTHING_MORE
+) -> Iterator[InputContainer]:
     """The file, opened as what it is and nothing else; PermanentError where that fails."""
     # These hold the decoders that look into the file while it is opened, before policy can.
     decoders = ",".join(policy.DECODERS)
@@ -87,6 +92,7 @@ def opened(path: Path, container: str, limits: Limits) -> Iterator[InputContaine
         "codec_whitelist": decoders,
         "max_pixels": str(limits.video_pixels),
         "max_streams": str(max(64, limits.streams)),
+        **more,
     }
     try:
         source = av.open(str(path), format=container, options=options, metadata_errors="replace")
@@ -116,7 +122,7 @@ def rate_of(video: VideoStream) -> Fraction:
 def _counted_seconds(path: Path, found: Probe, limits: Limits) -> float | None:
     """How long a recording is whose head does not tell, such as a browser's: nothing is decoded for it."""
     longest = 0.0
-    with opened(path, found.container, limits) as source:
+    with opened(path, found.container, limits, SKIM) as source:
         start_seconds = (source.start_time or 0) / av.time_base
         for number, packet in enumerate(packets(source, *streams_of(source))):
             policy.check_pictures(number, limits)
@@ -135,29 +141,29 @@ def _threads(stream: Stream) -> int:
 
 def _video_facts(video: VideoStream) -> VideoFacts:
     context = video.codec_context
-    aspect = video.sample_aspect_ratio or Fraction(1)
     rate = video.average_rate or video.guessed_rate or 0
     return VideoFacts(
         codec=context.name,
         width=context.width,
         height=context.height,
         pixel_format=context.pix_fmt or "",
-        pixel_aspect=(aspect.numerator, aspect.denominator)
-        if _LEAST_ASPECT <= aspect <= 1 / _LEAST_ASPECT
-        else (1, 1),
         frame_rate=float(rate),
         colors=Colors(int(context.colorspace), int(context.color_primaries), int(context.color_trc)),
     )
 
 
-def _seen(facts: VideoFacts, picture: VideoFrame) -> VideoFacts:
+def _seen(facts: VideoFacts, video: VideoStream, picture: VideoFrame) -> VideoFacts:
     """With what only a decoded picture tells."""
     told = facts.colors
+    aspect = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio or Fraction(1)
     return replace(
         facts,
         width=picture.width,
         height=picture.height,
         pixel_format=picture.format.name,
+        pixel_aspect=(aspect.numerator, aspect.denominator)
+        if _LEAST_ASPECT <= aspect <= 1 / _LEAST_ASPECT
+        else (1, 1),
         rotation=picture.rotation,
         interlaced=picture.interlaced_frame,
         colors=Colors(

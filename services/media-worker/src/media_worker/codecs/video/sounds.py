@@ -11,7 +11,8 @@ from av.filter import Graph
 from media_worker.domain.recordings import AudioRecipe
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
-_Key: TypeAlias = "tuple[int, str, str, Fraction]"
+_AAC_SAMPLES = 1_024
+_Key: TypeAlias = "tuple[int, str, str]"
 
 
 class Sounds:
@@ -27,13 +28,13 @@ class Sounds:
 
     def feed(self, frame: AudioFrame) -> Iterator[AudioFrame]:
         """What can be encoded now."""
-        tick = frame.time_base or Fraction(1, frame.sample_rate)
         layout = _LAYOUTS.get(frame.layout.nb_channels, frame.layout.name)
-        key: _Key = (frame.sample_rate, frame.format.name, layout, tick)
+        key: _Key = (frame.sample_rate, frame.format.name, layout)
         if key != self._key:  # sound may change its form on the way
             first = self._key is None
             yield from self.flush()
-            self._key, self._graph = key, self._new(key, first=first)
+            tick = frame.time_base or Fraction(1, frame.sample_rate)
+            self._key, self._graph = key, self._new(key, tick, first=first)
         assert self._graph is not None
         try:
             self._graph.push(frame)
@@ -48,8 +49,8 @@ class Sounds:
             graph.push(None)
             yield from _pulled(graph)
 
-    def _new(self, key: _Key, *, first: bool) -> Graph:
-        rate, sample_format, layout, tick = key
+    def _new(self, key: _Key, tick: Fraction, *, first: bool) -> Graph:
+        rate, sample_format, layout = key
         recipe, graph = self._recipe, Graph()
         graph.threads = 1
         start = ":first_pts=0" if first else ""
@@ -63,6 +64,7 @@ class Sounds:
             f"aformat=sample_fmts=fltp:sample_rates={recipe.sample_rate}:"
             f"channel_layouts={_LAYOUTS[recipe.channels]}"
         )
+        filters.append(f"asetnsamples={_AAC_SAMPLES}:p=0")  # AMR comes in pieces of 160
         source = f"sample_rate={rate}:sample_fmt={sample_format}:channel_layout={layout}:time_base={tick}"
         nodes = [graph.add("abuffer", source)]
         for text in filters:

@@ -1,5 +1,6 @@
 """When things happen: clocks of recordings put right."""
 
+import math
 from collections.abc import Iterable
 
 from av.stream import Stream
@@ -19,59 +20,65 @@ class Timeline:
     """
 
     def __init__(self, container: str, start_seconds: float, streams: Iterable[Stream]) -> None:
-        self._jump_seconds = _JUMP_SECONDS.get(container, _LONG_STILL_SECONDS)
-        self._newest = -start_seconds
+        jump_seconds = _JUMP_SECONDS.get(container, _LONG_STILL_SECONDS)
+        self._newest_seconds = -start_seconds
         self._clocks = {
-            stream.index: _Clock(float(stream.time_base or 0), -start_seconds) for stream in streams
+            stream.index: _Clock(float(stream.time_base), jump_seconds, -start_seconds)
+            for stream in streams
+            if stream.time_base
         }
 
     def place(self, packet: AnyPacket, index: int) -> float | None:
         """Move the packet of a stream; returns its time in seconds, where it has one."""
-        clock = self._clocks[index]
+        clock = self._clocks.get(index)
         pts, dts = packet.pts, packet.dts
-        at = dts if dts is not None else pts
-        if at is None or not clock.tick_seconds:
+        told = pts if dts is None else dts
+        if told is None or clock is None:
             return None
-        told = at * clock.tick_seconds
-        seconds = told + clock.shift_seconds
-        if clock.last_seconds is not None and self._is_broken(seconds - clock.last_seconds):
-            # Where another stream has jumped before, this one goes along.
-            if self._is_broken(told + self._newest - clock.last_seconds):
-                self._newest = clock.end_seconds - told
-            clock.move(self._newest)
-            seconds = told + clock.shift_seconds
-        if pts is not None and pts > at:
-            told = pts * clock.tick_seconds
-        clock.shown_seconds = max(clock.shown_seconds, told + clock.shift_seconds)
-        clock.before_seconds, clock.last_seconds = clock.last_seconds, seconds
-        if clock.shift_ticks:
+        at = told + clock.shift
+        last = clock.last
+        if last is not None:
+            if not clock.most_back <= at - last <= clock.most_ahead:
+                self._mend(clock, told, last)
+                at = told + clock.shift
+            clock.step = at - last
+        clock.last = at
+        shift = clock.shift
+        shown = pts + shift if pts is not None and pts > told else at
+        if shown > clock.shown:  # noqa: PLR1730 -- a call of max costs more than all else here
+            clock.shown = shown
+        if shift:
             if pts is not None:
-                packet.pts = pts + clock.shift_ticks
+                packet.pts = pts + shift
             if dts is not None:
-                packet.dts = dts + clock.shift_ticks
-        return seconds
+                packet.dts = dts + shift
+        return at * clock.tick_seconds
 
-    def _is_broken(self, step_seconds: float) -> bool:
-        return step_seconds < -_BACK_SECONDS or step_seconds > self._jump_seconds
+    def _mend(self, clock: "_Clock", told: int, last: int) -> None:
+        # Where another stream has jumped before, this one goes along.
+        clock.move(self._newest_seconds)
+        if not clock.most_back <= told + clock.shift - last <= clock.most_ahead:
+            self._newest_seconds = clock.end_seconds - told * clock.tick_seconds
+            clock.move(self._newest_seconds)
 
 
 class _Clock:
-    """One stream's: called for every packet, it counts in plain numbers."""
+    """One stream's: looked at for every packet, it counts in whole ticks."""
 
-    def __init__(self, tick_seconds: float, shift_seconds: float) -> None:
+    def __init__(self, tick_seconds: float, jump_seconds: float, shift_seconds: float) -> None:
         self.tick_seconds = tick_seconds
-        self.last_seconds: float | None = None
-        self.before_seconds: float | None = None
-        self.shown_seconds = 0.0
+        self.most_back = -math.floor(_BACK_SECONDS / tick_seconds)
+        self.most_ahead = math.floor(jump_seconds / tick_seconds)
+        self.last: int | None = None
+        self.step = 0
+        self.shown = 0
+        """The latest that anything is shown so far."""
         self.move(shift_seconds)
 
     @property
     def end_seconds(self) -> float:
         """When what has come is over: the last packet lasts as long as the one before."""
-        if self.last_seconds is None or self.before_seconds is None:
-            return self.shown_seconds + self.tick_seconds
-        return self.shown_seconds + max(self.tick_seconds, self.last_seconds - self.before_seconds)
+        return (self.shown + max(1, self.step)) * self.tick_seconds
 
     def move(self, shift_seconds: float) -> None:
-        self.shift_seconds = shift_seconds
-        self.shift_ticks = round(shift_seconds / self.tick_seconds) if self.tick_seconds else 0
+        self.shift = round(shift_seconds / self.tick_seconds)
