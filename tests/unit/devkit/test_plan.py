@@ -202,6 +202,14 @@ def test_what_is_said_on_the_command_line_counts(tmp_path):
     assert told["assumptions"]["processors"]["content"]["events_a_second"] == 1500
 
 
+def test_a_day_without_events_costs_what_the_fewest_tasks_do(tmp_path):
+    done = run(tmp_path, "--events-per-day", "0", "--json")
+    assert done.exit_code == 0, done.output
+    normal, surge = json.loads(done.output)["days"]
+    assert normal["dollars"] == surge["dollars"]
+    assert normal["dollars"]["DynamoDB writes"] == 0 < normal["dollars"]["Fargate, processors"]
+
+
 def test_a_file_of_rates_says_only_what_differs(tmp_path):
     own = tmp_path / "own.toml"
     own.write_text("[worker]\nvcpu = 1\n[traffic.mix]\n'screen.viewed' = 1.0\n")
@@ -224,6 +232,10 @@ def test_a_file_of_rates_says_only_what_differs(tmp_path):
         (["--peak-factor", "0.5"], "between 1 and 10"),
         (["--peak-at", "late"], "'late' is no time"),
         (["--surge", "0"], "is not in the range"),
+        (["--surge", "nan"], "'nan' is no number"),
+        (["--surge-minutes", "nan"], "'nan' is no number"),
+        (["--events-per-day", "nan"], "'nan' is no number"),
+        (["--png", "/dev/null/plan.png"], "/dev/null/plan.png cannot be written"),
         (["--events-per-day", "-1"], "is not in the range"),
         (["--curve", "nowhere.csv"], "there is no file nowhere.csv"),
         (["--rates", "nowhere.toml"], "there is no file nowhere.toml"),
@@ -246,6 +258,12 @@ def test_bad_options_are_refused_in_words(tmp_path, arguments, said):
         ("[environments.prod.scaling]\nsession-workers = {min_tasks = 1}", "scaling names session-workers"),
         ("[environments.prod.scaling]\nsession-worker = {max_tasks = 1}", "must not be below min_tasks (2)"),
         ("[aws]\nperiod_seconds = 7", "$.aws.period_seconds"),
+        ("[worker]\nwait_ms_a_group = inf", "$.worker.wait_ms_a_group"),
+        ("[worker]\nvcpu = nan", "$.worker.vcpu"),
+        (
+            "[[processors.content.hot_keys]]\ntable = 'nowhere'\nkeys = 1\nzipf = 1\nunits_a_write = 1",
+            "the table nowhere, which write_units_per_1000 does not",
+        ),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused_by_its_field(tmp_path, text, said):
