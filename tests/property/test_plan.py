@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinstream_devkit.plan.domain.deployment import Api, Consumer, Deployment
-from kinstream_devkit.plan.domain.fleet import Delays, Limits
-from kinstream_devkit.plan.domain.simulation import Before, after, peaks_of, simulate
+from kinstream_devkit.plan.domain.fleet import Delays, Fleet, Limits
+from kinstream_devkit.plan.domain.simulation import Before, Trace, after, peaks_of, simulate
 from kinstream_devkit.plan.domain.tables import GROWTH
 
 STEP_SECONDS = 5.0
@@ -124,10 +124,12 @@ def test_constant_rates_come_to_the_closed_form(arriving, rate, whole_minutes):
 
 
 def test_what_comes_after_an_idle_hour_is_not_an_hour_old():
-    trace = simulate(messages([7.7, *[0] * 60, 7.7]), STEP_SECONDS, deployed(consumer(8, 0, 1))).traces["one"]
-    idle = trace.came == 0
-    assert trace.oldest_seconds(STEP_SECONDS)[61 * 12 :].max() <= 60
-    assert trace.backlog[idle][-1] == pytest.approx(0, abs=1e-9)
+    trace = Trace.of(722)
+    trace.came[0] = trace.came[-1] = 10
+    # What was done is not to the last digit what had come.
+    trace.done[0] = 10 - 1e-12
+    trace.backlog[-1] = 10
+    assert trace.oldest_seconds(STEP_SECONDS)[-1] == pytest.approx(STEP_SECONDS)
 
 
 def test_tasks_are_added_after_three_bad_minutes_the_metrics_delay_and_their_start():
@@ -158,6 +160,29 @@ def test_the_next_day_begins_with_the_tasks_and_the_tables_of_the_day_before():
     next_day = simulate(messages([100] * 30), STEP_SECONDS, one, after(day))
     assert next_day.traces["one"].ordered[0] == day.traces["one"].ordered[-1] > 2
     assert next_day.capacities["table"][0] == pytest.approx(GROWTH * peaks_of(day)["table"])
+
+
+def scaled(loads: list[float], tasks: int, delays: Delays = DELAYS) -> Fleet:
+    """A fleet of 1 to 60 that has seen a load a minute."""
+    fleet = Fleet(Limits(1, 60, 30, 300), delays, tasks)
+    for minute, load in enumerate(loads, 1):
+        fleet.report(minute * 60, load)
+        fleet.advance(minute * 60 + 60)
+    return fleet
+
+
+@pytest.mark.parametrize(("share", "kept"), [(1.0, 40), (0.95, 40), (0.85, 34), (0.2, 20)])
+def test_tasks_leave_where_the_metric_is_a_tenth_below_its_target(share, kept):
+    assert scaled([40 * share] * 15, tasks=40).ordered == kept
+    assert scaled([40 * share] * 14, tasks=40).ordered == 40
+
+
+def test_tasks_that_leave_are_first_those_that_have_not_begun():
+    slow = replace(DELAYS, task_start_seconds=3_000, in_periods=3)
+    fleet = scaled([9, 9, 9, 0.1, 0.1, 0.1], tasks=2, delays=slow)
+    assert (fleet.running, fleet.ordered) == (2, 5)
+    fleet.advance(1e6)
+    assert (fleet.running, fleet.ordered) == (5, 5)
 
 
 def test_a_service_without_tasks_is_woken_by_its_first_message():

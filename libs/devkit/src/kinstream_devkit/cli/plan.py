@@ -1,5 +1,6 @@
 """kinstream plan"""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,16 @@ if TYPE_CHECKING:
     from kinstream_devkit.plan.run import Simulated
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_AMOUNT = click.FloatRange(min=0, max=1e12)
+
+
+class _Number(click.FloatRange):
+    """Not-a-number lies within any range, as far as comparing tells."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
 
 
 class _Time(click.ParamType[float]):
@@ -32,7 +42,11 @@ class _Time(click.ParamType[float]):
 
 @click.command(short_help="Simulate a day on AWS: backlog, tasks and cost, and a surge.")
 @click.option(
-    "--events-per-day", type=_AMOUNT, default=33_000_000, show_default=True, help="Events of a day."
+    "--events-per-day",
+    type=_Number(min=0, max=1e12),
+    default=33_000_000,
+    show_default=True,
+    help="Events of a day.",
 )
 @click.option(
     "--peak-factor", default=2.5, show_default=True, help="How much higher the peak is than the average."
@@ -43,7 +57,7 @@ class _Time(click.ParamType[float]):
 )
 @click.option(
     "--surge",
-    type=click.FloatRange(min=1, max=100_000),
+    type=_Number(min=1, max=100_000),
     default=20,
     show_default=True,
     help="Times as many events.",
@@ -51,14 +65,14 @@ class _Time(click.ParamType[float]):
 @click.option("--surge-at", type=_Time(), default="20:00", show_default=True, help="When the surge begins.")
 @click.option(
     "--surge-rise-seconds",
-    type=click.FloatRange(min=0, max=86_400),
+    type=_Number(min=0, max=86_400),
     default=60,
     show_default=True,
     help="Its rise.",
 )
 @click.option(
     "--surge-minutes",
-    type=click.FloatRange(min=0, max=1_440),
+    type=_Number(min=0, max=1_440),
     default=30,
     show_default=True,
     help="How long it lasts.",

@@ -4,11 +4,13 @@ from typing import Annotated
 
 import msgspec
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+_MOST = 1e12
+"""More than anything here can be; infinity is no figure."""
+Positive = Annotated[float, msgspec.Meta(gt=0, le=_MOST)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Tasks = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
-AtLeastOne = Annotated[float, msgspec.Meta(ge=1)]
+AtLeastOne = Annotated[float, msgspec.Meta(ge=1, le=_MOST)]
 
 
 class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +75,11 @@ class Processor(Given, frozen=True):
     hot_keys: list[HotKeys] = []
     events_a_second: Positive | None = None
     """Of one task, in place of what CPU and waiting come to."""
+
+    def __post_init__(self) -> None:
+        for hot in self.hot_keys:
+            if hot.table not in self.write_units_per_1000:
+                raise ValueError(f"hot_keys names the table {hot.table}, which write_units_per_1000 does not")
 
 
 class Aws(Given, frozen=True):

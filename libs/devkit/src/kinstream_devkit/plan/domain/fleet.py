@@ -91,7 +91,7 @@ class Fleet:
         self._starting.append((now_seconds + self._delays.task_start_seconds, tasks - self.ordered))
         self.ordered = tasks
         self._no_more_before = now_seconds + self._limits.out_after_seconds
-        self._no_fewer_before = now_seconds + self._limits.in_after_seconds
+        self._no_fewer_before = 0.0
 
     def _dismiss(self, tasks: int) -> None:
         """Those that are still starting first."""
