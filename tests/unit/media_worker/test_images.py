@@ -53,6 +53,12 @@ def write_heif(path: Path, scene: Image.Image, **options: object) -> None:
     pillow_heif.from_pillow(scene).save(path, quality=90, **options)
 
 
+def write_heif_of_tiles(path: Path, scene: Image.Image, **options: object) -> None:
+    """As phones do: a grid of pictures, those at its edges larger than what is shown of them."""
+    write_heif(path, scene, tile_size=256, **options)
+    assert path.read_bytes().count(b"hvc1\0") == 6
+
+
 def write_heif_of_10_bits(path: Path, scene: Image.Image) -> None:
     deep = (np.asarray(scene, dtype=np.uint16) << 8).tobytes()
     pillow_heif.from_bytes("RGB;16", scene.size, deep).save(path, quality=90)
@@ -78,6 +84,7 @@ KINDS: dict[str, Write] = {
     "8.avif": lambda path, scene: scene.save(path, quality=90, speed=10),
     "8.heic": write_heif,
     "10.heic": write_heif_of_10_bits,
+    "tiled.heic": write_heif_of_tiles,
 }
 GRAY: dict[str, Write] = {
     "gray.jpg": lambda path, scene: scene.convert("L").save(path, quality=90),
@@ -139,18 +146,40 @@ def test_jpeg_of_each_orientation_comes_out_upright(tmp_path: Path, orientation:
     assert is_upright(picture)
 
 
-@pytest.mark.parametrize("ending", ["png", "webp", "avif", "heic"])
+@pytest.mark.parametrize("ending", ["png", "webp", "avif", "heic", "tiled.heic"])
 def test_orientation_holds_in_every_format_and_is_applied_once(tmp_path: Path, ending: str) -> None:
     path, exif = tmp_path / f"photo.{ending}", Image.Exif()
     exif[0x0112] = 6
     stored = draw_scene(450, 600).transpose(Image.Transpose.ROTATE_90)
-    if ending == "heic":
-        write_heif(path, stored, exif=exif.tobytes())
+    if ending.endswith("heic"):
+        write = write_heif if ending == "heic" else write_heif_of_tiles
+        write(path, stored, exif=exif.tobytes())
     else:
         stored.save(path, exif=exif)
     picture = shown(read(path))
     assert picture.size == (225, 300)
     assert is_upright(picture)
+
+
+@pytest.mark.parametrize("write", [write_heif, write_heif_of_tiles])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_heic_that_is_cut_off_is_refused_and_not_shown_in_part(
+    tmp_path: Path, write: Write, share: float
+) -> None:
+    path = tmp_path / "photo.heic"
+    write(path, draw_scene(*SIZE))
+    path.write_bytes(path.read_bytes()[: round(path.stat().st_size * share)])
+    with pytest.raises(PermanentError, match="broken or cut off"):
+        read(path)
+
+
+def test_heic_is_read_whatever_a_phone_appends_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "photo.heic"
+    write_heif_of_tiles(path, draw_scene(*SIZE))
+    whole = path.read_bytes()
+    for appended in (b"\0\0\0\x0ampvd..", b"SEFH\x6b\0\0\0", b"\0\0\0\0\0\0", b"\xff\xff\xff\xffnone"):
+        path.write_bytes(whole + appended)
+        assert distance(shown(read(path)), draw_scene(*SIZE)) < 6
 
 
 def test_colours_of_a_wider_space_are_shown_as_they_were_meant(tmp_path: Path) -> None:

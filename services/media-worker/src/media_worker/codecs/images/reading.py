@@ -24,6 +24,9 @@ _LOADERS = {
     "AVIF": "heifload",
 }
 _SHRINKS = (8, 4, 2)
+_BOX_HEAD_BYTES, _LEAST_BOX_BYTES = 16, 8
+_MOST_BOXES = 100
+"""Looked at; photos have a handful at the top."""
 _HEIF_ERRORS = (OSError, ValueError, RuntimeError, EOFError, SyntaxError, IndexError)
 
 Decoder = Callable[[int, bool], Any]
@@ -100,6 +103,9 @@ def opened(path: Path, format_name: str, limits: Limits) -> Original:
 
 
 def _opened_heic(path: Path, limits: Limits) -> Original:
+    if _is_cut_off(path):
+        # Of a photo in tiles, as phones write them, the decoder would show those that are missing in black.
+        raise PermanentError(_BROKEN)
     try:
         found = pillow_heif.open_heif(path, convert_hdr_to_8bit=True)
         width, height = found.size
@@ -120,6 +126,25 @@ def _opened_heic(path: Path, limits: Limits) -> Original:
 
     # Its decoder has turned the picture already.
     return Original(width, height, 1, decode)
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether the pixels of a HEIF file, by the length that they claim, go on beyond its end."""
+    size_bytes, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for _ in range(_MOST_BOXES):
+            file.seek(at)
+            head = file.read(_BOX_HEAD_BYTES)
+            length = int.from_bytes(head[:4])
+            if length == 1:
+                length = int.from_bytes(head[8:])
+            at += length
+            if head[4:8] == b"mdat" and at > size_bytes:
+                return True
+            # The end, or what phones append behind the boxes and is none.
+            if length < _LEAST_BOX_BYTES or at >= size_bytes:
+                break
+    return False
 
 
 def _is_avif(path: Path) -> bool:
