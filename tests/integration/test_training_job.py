@@ -290,9 +290,10 @@ def test_file_that_cannot_be_fetched_at_all_fails_the_run(shaken: Shaken):
 
 def test_nobody_is_recommended_what_it_has_touched_hidden_or_disliked(trained: Trained):
     rows = chain(tastes(120, 320, groups=4, per_customer=30, end_ms=END_MS), _opinions())
+    lists = trained.lists
     for row in rows:
-        assert row["content_id"] not in trained.lists.get(row["customer_id"], [])
-    assert all(len(set(items)) == len(items) for items in trained.lists.values())
+        assert row["content_id"] not in lists.get(row["customer_id"], [])
+    assert all(len(set(items)) == len(items) for items in lists.values())
 
 
 def test_contents_that_were_only_ever_hidden_do_not_make_the_model_larger(trained: Trained):
