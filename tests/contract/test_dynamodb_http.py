@@ -6,6 +6,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from kinstream.aws import AwsClients, CredentialsSource, endpoint
@@ -97,3 +99,28 @@ async def test_a_dynamodb_that_is_away_is_an_error_that_the_engine_knows():
     async with aiohttp.ClientSession() as http:
         with pytest.raises(EndpointConnectionError):
             await own(http, away, 0.5).get_item(TableName="t", Key={})
+
+
+@pytest.mark.parametrize("kind", ["aiobotocore", "own"])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (503, "ServiceUnavailable"),
+        (500, "com.amazonaws.dynamodb.v20120810#InternalServerError"),
+        (400, "com.amazonaws.dynamodb.v20120810#ThrottlingException"),
+    ],
+)
+async def test_what_will_pass_is_tried_again(kind: str, status: int, code: str):
+    answers = [web.json_response({"__type": code}, status=status), web.json_response({"Item": {}})]
+
+    async def answer(_: web.Request) -> web.Response:
+        return answers.pop(0)
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    async with TestServer(app) as server:
+        there = CoreSettings(aws_endpoint_url=str(server.make_url("/")).rstrip("/"))
+        async with AwsClients(there) as aws, aiohttp.ClientSession() as http:
+            client = await aws.open("dynamodb") if kind == "aiobotocore" else own(http, there)
+            assert (await client.get_item(TableName="t", Key={}))["Item"] == {}
+    assert answers == []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import msgspec
 import pytest
@@ -293,3 +294,22 @@ async def test_an_error_that_nobody_foresaw_is_503_as_well():
     with pytest.raises(ApiError) as refusal:
         await one.publish("a", parts("1"), set())
     assert refusal.value.status == 503
+
+
+async def test_what_is_sent_together_is_sent_in_no_requests_context():
+    request = ContextVar("request", default="")
+    seen: list[str] = []
+
+    async def publish(_: Sequence[SnsMessage]) -> set[int]:
+        seen.append(request.get())
+        return set()
+
+    async def send(name: str) -> None:
+        request.set(name)
+        await publisher.publish("demo", parts(name), {"screen.viewed"})
+
+    publisher = Publisher(publish, Bounds(in_flight=1), Metrics())
+    for round_number in range(3):
+        await asyncio.gather(*(send(f"{round_number}-{number}") for number in range(5)))
+    await publisher.close()
+    assert set(seen) == {""}
