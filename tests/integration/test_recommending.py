@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -16,9 +17,10 @@ from ingest_api.recommending import Recommender
 from ingest_api.session_reads import SessionQuery, SessionReads
 from ingest_api.trending import Trending
 from kinstream import keys
-from kinstream.aws import AwsClients
+from kinstream.aws import CredentialsSource, endpoint
 from kinstream.chunks import Part
 from kinstream.dynamo import to_item
+from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.errors import RetryableError
 from kinstream.events import format_time_ms
 from kinstream.resources import TABLE_COUNTERS, TABLE_LEDGER, TABLE_RECOMMENDATIONS
@@ -91,8 +93,10 @@ class World:
 @asynccontextmanager
 async def _world(settings: CoreSettings) -> AsyncIterator[World]:
     provision(settings, [])
-    async with AwsClients(settings) as aws:
-        yield World(await aws.open("dynamodb"), settings)
+    url = endpoint("dynamodb", settings)
+    async with aiohttp.ClientSession() as http:
+        credentials = CredentialsSource(settings)
+        yield World(DynamoDbHttp(http, url, settings.aws_region, credentials, 10), settings)
 
 
 @pytest.fixture

@@ -206,10 +206,10 @@ def best(scores: Array, allowed: Array, most: int) -> list[int]:
 
 
 def spread(customers: DataFrame) -> DataFrame:
-    """Rows by ranges of u, over all cores: they are few for Spark, which would give them all to one task,
-    and much work for Python."""
+    """Rows by u, over all cores: they are few for Spark, which would give them all to one task, and much work
+    for Python."""
     cores = customers.sparkSession.sparkContext.defaultParallelism
-    return customers.repartitionByRange(max(_FEWEST_PARTS, _PARTS_A_CORE * cores), "u")
+    return customers.repartition(max(_FEWEST_PARTS, _PARTS_A_CORE * cores), "u")
 
 
 class Model(NamedTuple):
