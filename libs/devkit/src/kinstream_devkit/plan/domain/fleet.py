@@ -81,8 +81,8 @@ class Fleet:
             if wanted > self.ordered and now_seconds >= self._no_more_before:
                 self._order(wanted, now_seconds)
         elif len(seen) >= delays.in_periods and max(seen[-delays.in_periods :]) < delays.in_below:
-            kept = math.ceil(self.ordered * (1 - delays.in_share))
-            wanted = max(self._limits.min_tasks, math.ceil(load), kept)
+            spared = self.ordered - max(1, math.floor(self.ordered * delays.in_share))
+            wanted = max(self._limits.min_tasks, math.ceil(load), spared)
             if wanted < self.ordered and now_seconds >= self._no_fewer_before:
                 self._dismiss(self.ordered - wanted)
                 self._no_fewer_before = now_seconds + self._limits.in_after_seconds
