@@ -34,11 +34,13 @@ _LARGE_PIXELS = 1920 * 1088
 SKIM = {"skip_frame": "all"}
 """For a look into a file: else its first picture is decoded while it is opened, and then once more."""
 _NOTHING_MORE: Mapping[str, str] = {}
+_HEADLESS = ("mpegts",)
+"""Where the size of pictures is told by themselves alone."""
 
 
 def probe(path: Path, container: str, limits: Limits) -> Probe:
     """What is in the file, decoding no more than its beginning; PermanentError where it may not be used."""
-    with opened(path, container, limits, SKIM) as source:
+    with opened(path, container, limits, _NOTHING_MORE if container in _HEADLESS else SKIM) as source:
         video, audio = streams_of(source)
         found = Probe(
             container=container,
