@@ -20,7 +20,7 @@ WAIT_SECONDS = 10
 
 def client(url: str) -> Any:
     return redis.asyncio.Redis.from_url(
-        url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+        url, socket_timeout=3, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0)
     )
 
 
@@ -32,7 +32,7 @@ async def store(redis_url: str) -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def hub(store: Any, name_prefix: str) -> AsyncIterator[LiveHub]:
-    made = LiveHub(store, name_prefix, StreamBounds(waiting_events=5, listeners_of_customer=50))
+    made = LiveHub(store, name_prefix, StreamBounds(waiting_events=15, listeners_of_customer=50))
     yield made
     await made.close()
 

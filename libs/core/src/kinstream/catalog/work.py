@@ -264,10 +264,12 @@ class WorkRepository(Repository):
             .where(sa.or_(silent, waits), is_wanted)
             .limit(limit)
             .with_for_update(of=MediaStep, skip_locked=True)
+            # Apart, so that Postgres asks once: asked again for each row it would find others.
+            .cte()
         )
         statement = (
             sa.update(MediaStep)
-            .where(sa.tuple_(*key).in_(some))
+            .where(sa.tuple_(*key).in_(sa.select(some)))
             .values(updated_at_ms=now, lease_until_ms=sa.case((processing, now)))
             .returning(MediaStep)
             .execution_options(synchronize_session=False)
