@@ -50,7 +50,7 @@ test-faults: setup ## the long fault runs, which `make test` has in a short form
 	    $(BIN)/pytest tests/e2e/test_faults.py tests/property/test_engine_model.py \
 	    tests/integration/test_emr_runs.py $(ARGS)
 
-fuzz-media: setup ## 2,000 media files with random bits turned over, through the decoders: 5 minutes; needs zzuf
+fuzz-media: setup ## 2,000 media files with random bits turned over, through the decoders: 75 seconds; needs zzuf
 	@KINSTREAM_TESTS_REQUIRE_MEDIA_TOOLS=1 KINSTREAM_FUZZ_MUTANTS=$(or $(MUTANTS),2000) \
 	    $(BIN)/pytest -s tests/unit/media_worker/test_mutants.py $(ARGS)
 
@@ -91,7 +91,7 @@ bench-ledger: setup ## every number of the session-worker: 5 minutes
 bench-media: setup ## every number of the media-worker: 10 minutes
 	@$(BIN)/python -m benchmarks media $(ARGS)
 
-bench-recommender: setup ## every number of the recommender, with Spark at 5 million events: 10 minutes
+bench-recommender: setup ## every number of the recommender, with Spark at 5 million events: 13 minutes
 	@$(BIN)/python -m benchmarks recommender $(ARGS)
 
 check-plan: setup ## hold the model of `kinstream plan` against a real run with a surge: 3 minutes
