@@ -7,7 +7,6 @@ from typing import Any
 
 import aiohttp
 
-from kinstream.aws import CredentialsSource, endpoint
 from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.queues import Message
 from session_worker.engine.groups import Group
@@ -69,9 +68,7 @@ async def over_http(url: str, prefix: str) -> AsyncIterator[Engine]:
     """An engine with the client that production gives it, before a stub of DynamoDB at `url`."""
     configured = settings(prefix, url)
     async with aiohttp.ClientSession() as http:
-        source = CredentialsSource(configured)
-        client = DynamoDbHttp(http, endpoint("dynamodb", configured), configured.aws_region, source, 10)
-        yield Engine(client, configured)
+        yield Engine(DynamoDbHttp.of(http, configured, 10), configured)
 
 
 class _NoQueue:

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from kinstream.aws import AwsClients, CredentialsSource, endpoint
+from kinstream.aws import AwsClients
 from kinstream.dynamo import from_item, to_item
 from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.resources import TABLE_LEDGER
@@ -33,12 +33,7 @@ async def client(request: pytest.FixtureRequest, settings: CoreSettings) -> Asyn
         if request.param == "aiobotocore":
             yield await aws.open("dynamodb")
         else:
-            yield own(http, settings)
-
-
-def own(http: aiohttp.ClientSession, settings: CoreSettings, seconds: float = 10) -> DynamoDbHttp:
-    url = endpoint("dynamodb", settings)
-    return DynamoDbHttp(http, url, settings.aws_region, CredentialsSource(settings), seconds)
+            yield DynamoDbHttp.of(http, settings, 10)
 
 
 def put(table: str, row: dict[str, Any], **condition: Any) -> dict[str, Any]:
@@ -98,7 +93,7 @@ async def test_a_dynamodb_that_is_away_is_an_error_that_the_engine_knows():
     away = CoreSettings(aws_endpoint_url="http://127.0.0.1:9")
     async with aiohttp.ClientSession() as http:
         with pytest.raises(EndpointConnectionError):
-            await own(http, away, 0.5).get_item(TableName="t", Key={})
+            await DynamoDbHttp.of(http, away, 0.5).get_item(TableName="t", Key={})
 
 
 @pytest.mark.parametrize("kind", ["aiobotocore", "own"])
@@ -121,6 +116,6 @@ async def test_what_will_pass_is_tried_again(kind: str, status: int, code: str):
     async with TestServer(app) as server:
         there = CoreSettings(aws_endpoint_url=str(server.make_url("/")).rstrip("/"))
         async with AwsClients(there) as aws, aiohttp.ClientSession() as http:
-            client = await aws.open("dynamodb") if kind == "aiobotocore" else own(http, there)
+            client = await aws.open("dynamodb") if kind == "aiobotocore" else DynamoDbHttp.of(http, there, 10)
             assert (await client.get_item(TableName="t", Key={}))["Item"] == {}
     assert answers == []

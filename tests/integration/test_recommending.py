@@ -17,7 +17,6 @@ from ingest_api.recommending import Recommender
 from ingest_api.session_reads import SessionQuery, SessionReads
 from ingest_api.trending import Trending
 from kinstream import keys
-from kinstream.aws import CredentialsSource, endpoint
 from kinstream.chunks import Part
 from kinstream.dynamo import to_item
 from kinstream.dynamodb_http import DynamoDbHttp
@@ -93,10 +92,8 @@ class World:
 @asynccontextmanager
 async def _world(settings: CoreSettings) -> AsyncIterator[World]:
     provision(settings, [])
-    url = endpoint("dynamodb", settings)
     async with aiohttp.ClientSession() as http:
-        credentials = CredentialsSource(settings)
-        yield World(DynamoDbHttp(http, url, settings.aws_region, credentials, 10), settings)
+        yield World(DynamoDbHttp.of(http, settings, 10), settings)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from kinstream import keys
-from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
+from kinstream.aws import AwsClients, blocking_client
 from kinstream.chunks import TYPES_ATTRIBUTE, Chunk, encode_chunk, types_attribute
 from kinstream.dynamo import from_item, to_item
 from kinstream.dynamodb_http import DynamoDbHttp
@@ -41,13 +41,7 @@ async def worker_through(
         AwsClients(of_worker, max_attempts=2, read_timeout_seconds=timeout_seconds) as aws,
         aiohttp.ClientSession() as http,
     ):
-        dynamodb = DynamoDbHttp(
-            http,
-            endpoint("dynamodb", of_worker),
-            of_worker.aws_region,
-            CredentialsSource(of_worker),
-            timeout_seconds,
-        )
+        dynamodb = DynamoDbHttp.of(http, of_worker, timeout_seconds)
         clients = {name: await aws.open(name) for name in ("sqs", "sns", "s3")}
         yield Worker(of_worker, dynamodb=dynamodb, **clients)
 

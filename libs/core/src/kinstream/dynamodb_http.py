@@ -9,12 +9,14 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import msgspec
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from kinstream.aws import CredentialsSource, endpoint
+from kinstream.settings import CoreSettings
 from kinstream.sigv4 import Credentials, Service, signed_headers
 
 _TARGET = "DynamoDB_20120810."
@@ -51,6 +53,12 @@ class DynamoDbHttp:
         self._service = Service("dynamodb", region, url.split("://", 1)[1].split("/", 1)[0])
         self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+
+    @classmethod
+    def of(cls, http: aiohttp.ClientSession, settings: CoreSettings, timeout_seconds: float) -> Self:
+        """For the DynamoDB that the settings mean, with the credentials that are found there."""
+        url = endpoint("dynamodb", settings)
+        return cls(http, url, settings.aws_region, CredentialsSource(settings), timeout_seconds)
 
     async def transact_write_items(self, **request: Any) -> dict[str, Any]:
         """TransactWriteItems: all of it or nothing."""

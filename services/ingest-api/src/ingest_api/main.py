@@ -111,7 +111,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         live,
     ):
         s3, sqs = [await aws.open(service) for service in ("s3", "sqs")]
-        dynamodb = _dynamodb(settings, reading)
+        dynamodb = DynamoDbHttp.of(reading, settings, settings.aws_timeout_seconds)
         topic = _topic(settings, http)
         tables = Tables(dynamodb, names)
         bucket = names.of(BUCKET_QUARANTINE)
@@ -244,13 +244,6 @@ def main() -> None:
     except KinstreamError as error:
         log.error("ingest-api cannot start: %s", error)  # noqa: TRY400 - the sentence says it all
         sys.exit(1)
-
-
-def _dynamodb(settings: IngestSettings, http: aiohttp.ClientSession) -> DynamoDbHttp:
-    url = endpoint("dynamodb", settings)
-    return DynamoDbHttp(
-        http, url, settings.aws_region, CredentialsSource(settings), settings.aws_timeout_seconds
-    )
 
 
 def _topic(settings: IngestSettings, http: aiohttp.ClientSession) -> SnsTopic:

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from kinstream import keys
-from kinstream.aws import AwsClients, CredentialsSource, endpoint
+from kinstream.aws import AwsClients
 from kinstream.clock import now_ms
 from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.errors import RetryableError
@@ -208,13 +208,7 @@ async def run(settings: WorkerSettings) -> None:
         AwsClients(settings, max_attempts=2, read_timeout_seconds=_TIMEOUT_SECONDS) as aws,
         aiohttp.ClientSession(connector=connector) as http,
     ):
-        dynamodb = DynamoDbHttp(
-            http,
-            endpoint("dynamodb", settings),
-            settings.aws_region,
-            CredentialsSource(settings),
-            _TIMEOUT_SECONDS,
-        )
+        dynamodb = DynamoDbHttp.of(http, settings, _TIMEOUT_SECONDS)
         clients = {name: await aws.open(name) for name in ("sqs", "sns", "s3")}
         worker = Worker(settings, dynamodb=dynamodb, **clients)
         processors = chosen(discover(), settings.processors)
