@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-_TIMEOUT_SECONDS = 1.0
+_AT_ONCE_TIMEOUT_SECONDS = 1.0
+"""For who waits for each span of its own to be sent."""
+
+_TIMEOUT_SECONDS = 10.0
+"""For threads that nobody waits for until the end; a busy collector has to be able to answer within it."""
+
 _METRICS_EVERY_MS = 30_000
 
 
@@ -32,7 +37,7 @@ def exporting(service: str, settings: CoreSettings) -> Iterator[None]:
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    traces = _trace(service, settings, settings.otlp_endpoint, BatchSpanProcessor)
+    traces = _trace(service, settings, settings.otlp_endpoint, BatchSpanProcessor, _TIMEOUT_SECONDS)
     exporter = OTLPMetricExporter(f"{settings.otlp_endpoint}/v1/metrics", timeout=_TIMEOUT_SECONDS)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=_METRICS_EVERY_MS)
     meters = MeterProvider([reader], _resource(service, settings), shutdown_on_exit=False)
@@ -53,7 +58,7 @@ def export_spans_at_once(service: str, settings: CoreSettings) -> None:
     if settings.otlp_endpoint is not None:
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-        _trace(service, settings, settings.otlp_endpoint, SimpleSpanProcessor)
+        _trace(service, settings, settings.otlp_endpoint, SimpleSpanProcessor, _AT_ONCE_TIMEOUT_SECONDS)
 
 
 def _trace(
@@ -61,6 +66,7 @@ def _trace(
     settings: CoreSettings,
     url: str,
     process: "Callable[[SpanExporter], SpanProcessor]",
+    timeout_seconds: float,
 ) -> "TracerProvider":
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -68,7 +74,7 @@ def _trace(
 
     provider = TracerProvider(resource=_resource(service, settings), shutdown_on_exit=False)
     # A connection that is kept would be shared with children forked later, and answers mixed up.
-    exporter = OTLPSpanExporter(f"{url}/v1/traces", timeout=_TIMEOUT_SECONDS, headers={"Connection": "close"})
+    exporter = OTLPSpanExporter(f"{url}/v1/traces", timeout=timeout_seconds, headers={"Connection": "close"})
     provider.add_span_processor(process(exporter))
     trace.set_tracer_provider(provider)
     return provider
