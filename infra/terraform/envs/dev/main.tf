@@ -57,6 +57,7 @@ module "stack" {
     emr_security_configuration = local.is_emulated
     xray                       = local.is_emulated
     prefix_lists               = local.is_emulated
+    managed_passwords          = local.is_emulated
     batch_permissions          = local.is_emulated
     emr_tags                   = local.is_emulated
   }
