@@ -1,6 +1,6 @@
 output "url" {
   description = "Where clients send to."
-  value       = module.stack.url
+  value       = local.is_emulated ? local.emulated_url : module.stack.url
 }
 
 output "repositories" {

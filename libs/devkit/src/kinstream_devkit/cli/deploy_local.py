@@ -81,9 +81,10 @@ def deploy_local(
 
 def _told(started: "Emulator", prefix: str) -> str:
     lines = "\n".join(f"export {name}={value}" for name, value in started.exports(prefix).items())
+    places = f'url = "{started.url}", seen_by_tasks = "{started.seen_by_tasks}"'
     return f"""
 {lines}
-export TF_VAR_emulator='{{url = "{started.url}", seen_by_tasks = "{started.seen_by_tasks}"}}'
+export TF_VAR_emulator='{{{places}, checks_iam = true}}'
 
 Say this in the shell where you follow docs/operations.md. Ctrl-C here takes away all that was started."""
 

@@ -21,12 +21,9 @@ DRIFTING = frozenset(
 """Types of which the emulator tells something else than it was told."""
 
 QUICK = {
-    "shared": {"KINSTREAM_AWS_ENDPOINT_CHECKS_IAM": "true"},
     "session-worker": {"KINSTREAM_ARCHIVE_LINGER_SECONDS": "3", "KINSTREAM_SCORE_FLUSH_SECONDS": "5"},
-    # An emulated cluster runs no job: a run would end without a result.
-    "recommender-trigger": {"KINSTREAM_TRAINING_ENABLED": "false"},
 }
-"""Settings by service, as `settings` of envs/dev takes them."""
+"""Settings by service, as `settings` of envs/dev takes them: what is sent shows up in seconds."""
 
 _ADVICE = (
     (
@@ -46,19 +43,14 @@ _ADVICE = (
 
 
 def dev_variables(
-    prefix: str,
-    image_tag: str,
-    url: str,
-    seen_by_tasks: str,
-    settings: Mapping[str, Mapping[str, str]] | None = None,
+    prefix: str, image_tag: str, url: str, seen_by_tasks: str, *, checks_iam: bool = False
 ) -> dict[str, Any]:
     """Variables by which envs/dev deploys to an emulator."""
     return {
         "prefix": prefix,
         "image_tag": image_tag,
-        "emulator": {"url": url, "seen_by_tasks": seen_by_tasks},
+        "emulator": {"url": url, "seen_by_tasks": seen_by_tasks, "checks_iam": checks_iam},
         "alarm_email": "operations@example.com",
-        **({"settings": settings} if settings else {}),
     }
 
 

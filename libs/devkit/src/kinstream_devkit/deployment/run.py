@@ -56,9 +56,9 @@ def deploy(options: Options, show: Show) -> list[str]:
 
     Whatever was started is gone afterwards, however this ends.
     """
-    require_engine()
     if not _SOURCE.is_dir():
         raise PermanentError(f"there is no {_SOURCE} here; run this in the repository's folder")
+    require_engine()
     build_images(options.build, show)
     with running_emulator(show) as started, tempfile.TemporaryDirectory(prefix="kinstream-deploy-") as folder:
         return _Deployment(options, show, started, Path(folder)).run()
@@ -159,27 +159,22 @@ class _Deployment:
             cloud.run_once(f"{self._options.prefix}-migrate", outputs["task_network"])
         terraform.set(self._variables(run_services=True))
         with show.step("terraform apply, the services") as step:
-            self._apply(step.say)
+            # What the emulator tells otherwise than it was told is not worth two minutes of mending.
+            self._apply(step.say, refresh=False)
         with show.step("waiting until all are ready") as step:
             cloud.wait_for_services(step.say)
             cloud.wait_for_api(self._url)
 
-    def _apply(self, say: Say) -> None:
+    def _apply(self, say: Say, *, refresh: bool = True) -> None:
         for _ in range(_MOST_LOST_ANSWERS):
             try:
-                return self._terraform.apply(say)
+                return self._terraform.apply(say, refresh=refresh)
             except TerraformError as error:
                 if not self._cloud.remove_nobodys(error.errors):
                     raise
-        return self._terraform.apply(say)
+        return self._terraform.apply(say, refresh=refresh)
 
     def _variables(self, *, run_services: bool) -> Mapping[str, Any]:
-        public = {"KINSTREAM_PUBLIC_URL": self._url, "KINSTREAM_S3_PUBLIC_URL": self._emulator.url}
-        variables = dev_variables(
-            self._options.prefix,
-            self._tag,
-            self._emulator.url,
-            self._emulator.seen_by_tasks,
-            {**QUICK, "ingest-api": public},
-        )
-        return {**variables, "run_services": run_services}
+        there, by_tasks = self._emulator.url, self._emulator.seen_by_tasks
+        variables = dev_variables(self._options.prefix, self._tag, there, by_tasks, checks_iam=True)
+        return {**variables, "settings": QUICK, "run_services": run_services}

@@ -70,9 +70,9 @@ class Terraform:
         plan: dict[str, Any] = json.loads(self.run("show", "-json", "plan"))
         return plan
 
-    def apply(self, say: Say | None = None) -> None:
-        """Do it."""
-        self.run("apply", "-auto-approve", say=say)
+    def apply(self, say: Say | None = None, *, refresh: bool = True) -> None:
+        """Do it; without `refresh`, as if everything still were as it was left."""
+        self.run("apply", "-auto-approve", f"-refresh={str(refresh).lower()}", say=say)
 
     def destroy(self, say: Say | None = None) -> None:
         """Undo it."""
