@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from kinstream_devkit.deployment import emulator
-from kinstream_devkit.deployment.engine import containers, network_exists
+from kinstream_devkit.deployment.engine import containers, docker, network_exists
 from kinstream_devkit.embedded.emulator import console_script
 from tests.support.containers import POSTGRES, REDIS, require_containers
 from tests.support.repository import ROOT
@@ -27,13 +27,16 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def other_containers() -> Iterator[None]:
-    """What was there before is there afterwards, and nothing else."""
+def of_another_emulator() -> Iterator[None]:
+    """What another emulator has started is there afterwards; of this one nothing is."""
     require_containers(POSTGRES, REDIS)
-    before = {one["Id"] for one in containers()}
+    labels = ["--label", "ministack=rds", "--label", "ministack.instance=another:4566"]
+    container = docker("run", "-d", *labels, REDIS).strip()
     yield
-    assert {one["Id"] for one in containers()} == before
     assert not network_exists(emulator.NAME)
+    assert emulator.clean() == 0
+    assert [one["State"]["Running"] for one in containers(f"id={container}")] == [True]
+    docker("rm", "-f", "-v", container)
 
 
 def test_all_of_it_is_as_it_must_be_and_nothing_is_left():

@@ -4,7 +4,7 @@ locals {
   is_emulated = var.emulator != null
 
   # Names lead nowhere there: its load balancer is a path of its own address.
-  emulated_url = local.is_emulated ? "${var.emulator.url}/_alb/${var.prefix}-api" : null
+  emulated_url = local.is_emulated ? "${var.emulator.url}/_alb/${substr("${var.prefix}-api", 0, 32)}" : null
 
   # What is otherwise there.
   settings_of_emulator = {

@@ -66,7 +66,12 @@ class Emulator:
             self.tag(image, name)
         # What publishes a port on this network does so on this machine's own address.
         bound = f"com.docker.network.bridge.host_binding_ipv4={HOST}"
-        docker("network", "create", "--subnet", _SUBNET, "-o", bound, NAME)
+        try:
+            docker("network", "create", "--subnet", _SUBNET, "-o", bound, NAME)
+        except PermanentError as error:
+            raise PermanentError(
+                f"{error}\nThe emulator needs {_SUBNET}, where ECS gives credentials"
+            ) from error
         docker("run", "-d", "--name", NAME, *self._options(), IMAGE)
         if not wait_until(lambda: answers(self.port), lambda: True, _START_SECONDS):
             raise RetryableError(f"the emulator did not start:\n{self.log()}")
@@ -102,8 +107,11 @@ class Emulator:
         return docker("logs", "--tail", "30", NAME)
 
     def started(self) -> list[str]:
-        """Names of the containers that it has started and that are there."""
-        return sorted(one["Name"].strip("/") for one in containers(_ITS_OWN))
+        """Names of the containers that it has started and that run.
+
+        What is left of a task that was killed it sweeps up in its own time, whatever Terraform does.
+        """
+        return sorted(one["Name"].strip("/") for one in containers(_ITS_OWN, "status=running"))
 
     def exports(self, prefix: str) -> Mapping[str, str]:
         """Variables by which the AWS command line and `kinstream` reach it."""
@@ -115,7 +123,7 @@ class Emulator:
             "KINSTREAM_AWS_ENDPOINT_URL": self.url,
             "KINSTREAM_AWS_ENDPOINT_CHECKS_IAM": "true",
             "KINSTREAM_NAME_PREFIX": prefix,
-            "KINSTREAM_API_URL": f"{self.url}/_alb/{prefix}-api",
+            "KINSTREAM_API_URL": f"{self.url}/_alb/{f'{prefix}-api'[:32]}",
         }
 
     def stop(self) -> None:

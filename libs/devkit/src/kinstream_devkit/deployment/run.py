@@ -98,7 +98,7 @@ class _Deployment:
         self._emulator = started
         self._cloud = Cloud(started.url, options.prefix)
         self._tag = f"local-{secrets.token_hex(4)}"
-        self._url = f"{started.url}/_alb/{options.prefix}-api"
+        self._url = ""
         self._terraform = Terraform(_SOURCE, folder / "terraform", "dev", self._variables(run_services=False))
 
     def run(self) -> list[str]:
@@ -151,6 +151,7 @@ class _Deployment:
         with show.step("terraform apply, everything but the services") as step:
             self._apply(step.say)
         outputs = terraform.outputs()
+        self._url = outputs["url"]
         with show.step("images and secrets"):
             for service, repository in outputs["repositories"].items():
                 self._emulator.tag(f"kinstream/{service}", f"{repository}:{self._tag}")
