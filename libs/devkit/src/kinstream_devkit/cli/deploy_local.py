@@ -52,7 +52,9 @@ def deploy_local(
       kinstream deploy-local --emulator-only    deploy by hand, as docs/operations.md tells
       kinstream deploy-local --clean            after a kill -9
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Ctrl-C, too: a shell starts what it puts into the background deaf to it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
 
     from rich.console import Console
 
