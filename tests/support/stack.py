@@ -24,6 +24,7 @@ _TEN_YEARS_SECONDS = 10 * 365 * 86_400
 PATIENCE = {
     "KINSTREAM_AWS_TIMEOUT_SECONDS": "10",
     "KINSTREAM_REDIS_TIMEOUT_SECONDS": "10",
+    "KINSTREAM_MEDIA_IMAGE_WAIT_SECONDS": "25",
     "KINSTREAM_SHUTDOWN_GRACE_SECONDS": "20",
 }
 """For a machine on which an emulator may stand still for seconds: what a service gives up by itself is right
