@@ -19,7 +19,7 @@ DEV_IMAGE_TAG = "test"
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 _MIRRORS = ("/usr/share", "/usr/local/share", "/opt", str(Path.home() / ".terraform.d"))
 _LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
-_LONGEST_SECONDS = 480
+_LONGEST_SECONDS = 900
 
 
 def plugin_dir() -> str | None:

@@ -27,7 +27,7 @@ from session_worker.main import Worker
 from session_worker.settings import WorkerSettings
 
 _PUBLISH_BATCH = 5
-_READY_SECONDS = 60
+_READY_SECONDS = 180
 _POLL_SECONDS = 0.1
 
 
@@ -200,7 +200,7 @@ def worker_processes(
             process.terminate()
         for process in workers.running.values():
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -27,7 +27,9 @@ EMULATOR = "ministack"
 REDIS = "redis"
 
 _SERVICES_RANK, _REDIS_RANK, _EMULATOR_RANK = range(3)
-_SERVICE_STOP_SECONDS = 5.5
+_BEYOND_THE_GRACE_SECONDS = 1.5
+"""What a service may take to end once the time is over that it gives to what is under way."""
+
 _REDIS_STOP_SECONDS = 1.0
 # Killed earlier, it would lose what it holds: this one is given the time that it takes to write it.
 _EMULATOR_STOP_SECONDS = 30.0
@@ -160,7 +162,7 @@ def _service_spec(name: str, data: DataDir, ports: Ports, environment: Mapping[s
         log_file=data.logs / f"{name}.log",
         is_ready=partial(answers, ports.http, "/readyz") if name == API else ready_file.exists,
         stop_rank=_SERVICES_RANK,
-        stop_seconds=_SERVICE_STOP_SECONDS,
+        stop_seconds=float(environment["KINSTREAM_SHUTDOWN_GRACE_SECONDS"]) + _BEYOND_THE_GRACE_SECONDS,
         ready_file=ready_file,
     )
 
