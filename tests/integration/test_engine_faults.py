@@ -209,7 +209,7 @@ async def test_a_fault_at_any_step_of_the_commit_ends_exact(
         struck = proxy.relent()
         await sweep(through)
         await through.scores.flush()
-        assert not journal(deployment)
+        assert not deployment.journal()
     assert struck >= {faults[0].kind}
     compare(deployment, app, events, [HOME])
     if step.name == "flushing scores" and Kind.LOST not in struck:
@@ -238,16 +238,11 @@ async def sweep(through: Worker) -> None:
                 await upkeep()
 
 
-def journal(deployment: Deployment) -> list[dict[str, Any]]:
-    """What has not been added to counters yet."""
-    return [row for row in deployment.rows(TABLE_COUNTERS) if "sums" in row]
-
-
 async def add_what_is_left(deployment: Deployment) -> None:
     """As the workers that come after do."""
     async with worker_through(deployment.settings, str(deployment.settings.aws_endpoint_url)) as through:
         await sweep(through)
-    assert not journal(deployment)
+    assert not deployment.journal()
 
 
 RATES = {
