@@ -75,10 +75,10 @@ format: setup ## format and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-deploy-local: setup ## apply envs/dev to an emulator that runs real containers, send the demo, destroy: 8 minutes
+deploy-local: setup ## apply envs/dev to an emulator that runs real containers, send the demo, destroy: 7 to 9 minutes
 	@$(BIN)/kinstream deploy-local $(ARGS)
 
-test-deploy-local: setup ## deploy-local as a test, and once more with Ctrl-C in the middle: 10 minutes
+test-deploy-local: setup ## deploy-local as a test, and once more with Ctrl-C in the middle: 9 to 11 minutes
 	@KINSTREAM_DEPLOY_LOCAL=1 $(BIN)/pytest tests/infra/test_deploy_local.py $(ARGS)
 
 lock: setup ## renew constraints.txt from the pyproject files

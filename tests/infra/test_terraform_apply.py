@@ -10,7 +10,6 @@ from kinstream.resources import Names, describe
 from kinstream.settings import CoreSettings
 from kinstream_devkit.deployment.cloud import Cloud
 from kinstream_devkit.deployment.expected import DRIFTING, changed
-from kinstream_devkit.deployment.terraform import TerraformError
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 from tests.support.aws_state import AwsState, State
@@ -19,7 +18,6 @@ from tests.support.terraform import Terraform
 
 PREFIX = "kinapply"
 PROVISIONED_PREFIX = "kinbyhand"
-MOST_LOST_ANSWERS = 3
 
 pytestmark = [
     pytest.mark.timeout(1_200),
@@ -49,7 +47,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     with ministack(variables=WITHOUT_DOCKER) as endpoint:
         terraform = Terraform(folder, PREFIX, endpoint)
         terraform.init()
-        _apply(terraform, Cloud(endpoint, PREFIX))
+        terraform.apply(mend=Cloud(endpoint, PREFIX).remove_nobodys)
         provision(CoreSettings(name_prefix=PROVISIONED_PREFIX, aws_endpoint_url=endpoint), processors)
         aws = AwsState(endpoint)
         made, provisioned = (
@@ -59,17 +57,6 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
         terraform.destroy()
         left_in_state = terraform.run("state", "list")
         return Life(made, provisioned, drifted, left_in_state, aws.named(PREFIX))
-
-
-def _apply(terraform: Terraform, cloud: Cloud) -> None:
-    """Apply, and go on where it broke off because the emulator lost an answer."""
-    for _ in range(MOST_LOST_ANSWERS):
-        try:
-            return terraform.apply()
-        except TerraformError as error:
-            if not cloud.remove_nobodys(error.errors):
-                raise
-    return terraform.apply()
 
 
 @pytest.mark.parametrize("kind", ["tables", "queues", "subscriptions", "buckets"])

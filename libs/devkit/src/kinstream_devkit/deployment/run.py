@@ -16,7 +16,7 @@ from kinstream_devkit.deployment.cloud import Cloud, ForeignCall
 from kinstream_devkit.deployment.emulator import IMAGE, Emulator
 from kinstream_devkit.deployment.engine import docker, missing_images, require_engine
 from kinstream_devkit.deployment.expected import DRIFTING, QUICK, SERVICES, changed, dev_variables
-from kinstream_devkit.deployment.terraform import Terraform, TerraformError
+from kinstream_devkit.deployment.terraform import Terraform
 
 APP = "demo"
 KILLED = ("ingest-api", "session-worker-activity")
@@ -35,7 +35,6 @@ FOREIGN: dict[str, ForeignCall] = {
 
 _SOURCE = Path("infra/terraform")
 _BUILD_SECONDS = 1_500
-_MOST_LOST_ANSWERS = 3
 
 Say = Callable[[str], None]
 
@@ -167,13 +166,7 @@ class _Deployment:
             cloud.wait_for_api(self._url)
 
     def _apply(self, say: Say, *, refresh: bool = True) -> None:
-        for _ in range(_MOST_LOST_ANSWERS):
-            try:
-                return self._terraform.apply(say, refresh=refresh)
-            except TerraformError as error:
-                if not self._cloud.remove_nobodys(error.errors):
-                    raise
-        return self._terraform.apply(say, refresh=refresh)
+        self._terraform.apply(say, refresh=refresh, mend=self._cloud.remove_nobodys)
 
     def _variables(self, *, run_services: bool) -> Mapping[str, Any]:
         there, by_tasks = self._emulator.url, self._emulator.seen_by_tasks

@@ -17,7 +17,10 @@ _MIRRORS = ("/usr/share", "/usr/local/share", "/opt", str(Path.home() / ".terraf
 _LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 _STOP_SECONDS = 10
 
+_MOST_APPLIES = 4
+
 Say = Callable[[str], None]
+Mend = Callable[[str], bool]
 
 
 class TerraformError(KinstreamError):
@@ -70,9 +73,19 @@ class Terraform:
         plan: dict[str, Any] = json.loads(self.run("show", "-json", "plan"))
         return plan
 
-    def apply(self, say: Say | None = None, *, refresh: bool = True) -> None:
-        """Do it; without `refresh`, as if everything still were as it was left."""
-        self.run("apply", "-auto-approve", f"-refresh={str(refresh).lower()}", say=say)
+    def apply(self, say: Say | None = None, *, refresh: bool = True, mend: Mend | None = None) -> None:
+        """Do it; without `refresh`, as if everything still were as it was left.
+
+        Goes on where it broke off if `mend`, which is told the errors, says so; a few times at most.
+        """
+        for left in reversed(range(_MOST_APPLIES)):
+            try:
+                self.run("apply", "-auto-approve", f"-refresh={str(refresh).lower()}", say=say)
+            except TerraformError as error:
+                if not (left and mend and mend(error.errors)):
+                    raise
+            else:
+                return
 
     def destroy(self, say: Say | None = None) -> None:
         """Undo it."""
