@@ -15,6 +15,7 @@ SOURCES := libs services tests benchmarks
 WORKERS ?= 2
 
 .PHONY: help setup demo demo-backpressure up test test-containers test-faults test-media-faults test-terraform \
+    deploy-local test-deploy-local \
     check check-terraform format lock bench bench-ingest bench-ledger bench-media bench-recommender fuzz-media check-plan clean
 
 help: ## show this list
@@ -73,6 +74,12 @@ test-terraform: setup ## apply envs/dev to the emulator, plan again, destroy: 6 
 format: setup ## format and mend what the linter can mend
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+deploy-local: setup ## apply envs/dev to an emulator that runs real containers, send the demo, destroy: 7 to 9 minutes
+	@$(BIN)/kinstream deploy-local $(ARGS)
+
+test-deploy-local: setup ## deploy-local as a test, and once more with Ctrl-C in the middle: 9 to 11 minutes
+	@KINSTREAM_DEPLOY_LOCAL=1 $(BIN)/pytest tests/infra/test_deploy_local.py $(ARGS)
 
 lock: setup ## renew constraints.txt from the pyproject files
 	printf -- '-e %s\n' $(PACKAGES) | $(BIN)/uv pip compile --quiet --universal --no-annotate --no-header \

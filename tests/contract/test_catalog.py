@@ -31,7 +31,7 @@ from kinstream.catalog import (
     open_catalog,
     open_work,
 )
-from kinstream.catalog.database import _engine
+from kinstream.catalog.database import create_engine
 from kinstream.catalog.models import Base
 from kinstream.clock import now_ms
 from kinstream.errors import RetryableError
@@ -206,7 +206,7 @@ def test_variant_that_nobody_begins_is_told_to_whoever_asks_a_minute_later(url: 
     catalog = Catalog(url)
     media_id = made_ready(catalog, app)
     assert catalog.api.order_variant(app, media_id, "image-w64", {}, most=9)
-    later = MediaRepository(_engine(url), lambda: now_ms() + 61_000)
+    later = MediaRepository(create_engine(url), lambda: now_ms() + 61_000)
     assert later.order_variant(app, media_id, "image-w64", {}, most=9)
     assert not later.order_variant(app, media_id, "image-w64", {}, most=9)
     later.close()
@@ -425,7 +425,7 @@ def test_work_of_the_first_version_is_carried_over(
     if backend == "postgres":
         url = empty_database(str(request.getfixturevalue("postgres_url")))
     migrate(url, "0001")
-    engine = _engine(url)
+    engine = create_engine(url)
     states = ("declared", "uploaded", "processing", "ready", "failed")
     with engine.begin() as connection:
         for state in states:
@@ -461,7 +461,7 @@ def test_work_of_the_first_version_is_carried_over(
 def empty_database(url: str) -> str:
     """Another database on the same server."""
     name = f"old_{uuid.uuid4().hex}"
-    engine = _engine(url)
+    engine = create_engine(url)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
     engine.dispose()
@@ -494,7 +494,7 @@ def test_migration_again_and_at_once_keeps_the_data(url: str, catalog: Catalog, 
 
 
 def test_migrated_tables_are_those_of_the_models(url: str, catalog: Catalog) -> None:
-    engine = _engine(url)
+    engine = create_engine(url)
     found = sa.inspect(engine)
     for table in Base.metadata.sorted_tables:
         columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
@@ -525,7 +525,7 @@ def test_server_that_swallows_what_it_is_sent_is_given_up() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels call these options differently")
 def test_connection_to_a_server_that_vanishes_ends_by_itself(postgres_url: str) -> None:
-    engine = _engine(postgres_url)
+    engine = create_engine(postgres_url)
     with engine.connect() as connection:
         raw = connection.connection.dbapi_connection
         assert raw.info.get_parameters()["connect_timeout"] == "5"

@@ -169,10 +169,11 @@ class Scene:
             self.workers.start(int(what))
 
     def wait_until_all_is_counted(self) -> None:
-        """Until no queue holds anything."""
+        """Until no queue holds anything, nor the journal, even of workers that were killed."""
         for queue in processor_queues():
             name = self.deployment.names.processor_queue(queue.name)
             wait_for(f"all of {name}", lambda n=name: self.deployment.messages(n) == 0)
+        wait_for("all of the journal", lambda: not self.deployment.journal())
 
     def _end(self, name: str, how: signal.Signals) -> None:
         back = f"{name} is set up again" if name == EMULATOR else f"{name} is back"

@@ -132,7 +132,7 @@ def test_a_rebuild_under_traffic_and_kills_ends_exact_and_the_old_is_served_unti
         ):
             sender.send_all(before)
             wait_for("all is counted and archived", all_is_counted)
-            assert shown(reader) == meant(before)
+            wait_for("all is shown", lambda: shown(reader) == meant(before))
             plant_an_error(dynamodb, settings)
             with Traffic(sender, events) as traffic:
                 first = subprocess.Popen(command(tmp_path), stderr=subprocess.DEVNULL)

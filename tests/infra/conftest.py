@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.terraform import Terraform, dev_variables
+from tests.support.terraform import Terraform
 
 PLANNED_PREFIX = "kinplan"
 
@@ -22,6 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def plan(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a first apply of envs/dev would make."""
     folder: Path = tmp_path_factory.mktemp("terraform") / "copy"
-    terraform = Terraform(folder, "dev", dev_variables(PLANNED_PREFIX, endpoint))
+    terraform = Terraform(folder, PLANNED_PREFIX, endpoint)
     terraform.init()
     return terraform.plan()

@@ -1,7 +1,6 @@
 """envs/dev is really applied, to an emulator: it comes up, stays as it is, and goes away again."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +8,16 @@ import pytest
 
 from kinstream.resources import Names, describe
 from kinstream.settings import CoreSettings
+from kinstream_devkit.deployment.cloud import Cloud
+from kinstream_devkit.deployment.expected import DRIFTING, changed
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 from tests.support.aws_state import AwsState, State
 from tests.support.ministack import ministack
-from tests.support.terraform import Terraform, changed, dev_variables
+from tests.support.terraform import Terraform
 
 PREFIX = "kinapply"
 PROVISIONED_PREFIX = "kinbyhand"
-MOST_LOST_ANSWERS = 3
 
 pytestmark = [
     pytest.mark.timeout(1_200),
@@ -26,17 +26,6 @@ pytestmark = [
 
 WITHOUT_DOCKER = {"DOCKER_HOST": "unix:///nowhere"}
 """Databases, caches and tasks are then recorded and not started."""
-
-DRIFTING = {
-    "aws_cloudwatch_composite_alarm",
-    "aws_cloudwatch_metric_alarm",
-    "aws_db_instance",
-    "aws_ecs_service",
-    "aws_flow_log",
-    "aws_vpc_endpoint",
-    "aws_vpc_security_group_ingress_rule",
-}
-"""Types of which the emulator tells something else than it was told."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +45,9 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     folder: Path = tmp_path_factory.mktemp("terraform") / "copy"
     processors = processor_queues()
     with ministack(variables=WITHOUT_DOCKER) as endpoint:
-        terraform = Terraform(folder, "dev", dev_variables(PREFIX, endpoint))
+        terraform = Terraform(folder, PREFIX, endpoint)
         terraform.init()
-        _apply(terraform, AwsState(endpoint))
+        terraform.apply(mend=Cloud(endpoint, PREFIX).remove_nobodys)
         provision(CoreSettings(name_prefix=PROVISIONED_PREFIX, aws_endpoint_url=endpoint), processors)
         aws = AwsState(endpoint)
         made, provisioned = (
@@ -66,23 +55,8 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
         )
         drifted = changed(terraform.plan())
         terraform.destroy()
-        left_in_state = terraform.run("state", "list").stdout
+        left_in_state = terraform.run("state", "list")
         return Life(made, provisioned, drifted, left_in_state, aws.named(PREFIX))
-
-
-def _apply(terraform: Terraform, aws: AwsState) -> None:
-    """Apply, and go on where it broke off.
-
-    Now and then the emulator makes a role or a log group and closes the connection before it says so; asked
-    again, it says that there is one. It is nobody's, and is taken away.
-    """
-    for _ in range(MOST_LOST_ANSWERS):
-        done = terraform.run("apply", "-auto-approve", check=False)
-        if done.returncode == 0:
-            return
-        aws.remove_roles(re.findall(r"Role with name (\S+) already exists", done.stderr))
-        aws.remove_log_groups(re.findall(r"creating CloudWatch Logs Log Group \((\S+)\)", done.stderr))
-    terraform.apply()
 
 
 @pytest.mark.parametrize("kind", ["tables", "queues", "subscriptions", "buckets"])

@@ -1,7 +1,7 @@
 """What stands in an emulator under a prefix, as AWS itself describes it."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -68,16 +68,6 @@ class AwsState:
             *(found["AlarmName"] for found in client("cloudwatch").describe_alarms()["MetricAlarms"]),
         ]
         return {name for name in names if name.startswith(prefix)}
-
-    def remove_roles(self, names: Iterable[str]) -> None:
-        """Delete roles that have no policies."""
-        for name in names:
-            self._client("iam").delete_role(RoleName=name)
-
-    def remove_log_groups(self, names: Iterable[str]) -> None:
-        """Delete log groups."""
-        for name in names:
-            self._client("logs").delete_log_group(logGroupName=name)
 
     def _table(self, name: str) -> State:
         dynamodb = self._client("dynamodb")

@@ -20,7 +20,7 @@ from kinstream.chunks import TYPES_ATTRIBUTE, Chunk, encode_chunk, types_attribu
 from kinstream.dynamo import from_item, to_item
 from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.events import Event, parse_time_ms
-from kinstream.resources import TABLE_REGISTRY, TOPIC_EVENTS
+from kinstream.resources import TABLE_COUNTERS, TABLE_REGISTRY, TOPIC_EVENTS
 from kinstream.settings import CoreSettings
 from kinstream_devkit.generate.walks import Place
 from session_worker.main import Worker
@@ -85,6 +85,10 @@ class Deployment:
         )
         for page in pages:
             yield from map(from_item, page["Items"])
+
+    def journal(self) -> list[dict[str, Any]]:
+        """What is counted and has not been added to the counters of contents yet."""
+        return [row for row in self.rows(TABLE_COUNTERS) if "sums" in row]
 
     def put_place(self, app: str, place: Place) -> None:
         """Make a place known."""

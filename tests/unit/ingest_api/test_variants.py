@@ -20,7 +20,7 @@ from kinstream.catalog import (
     open_catalog,
     open_work,
 )
-from kinstream.catalog.database import _engine
+from kinstream.catalog.database import create_engine
 from kinstream.catalog.variants import VariantSpec
 from kinstream.clock import now_ms
 
@@ -120,7 +120,7 @@ async def test_an_order_that_the_queue_did_not_take_is_sent_by_who_asks_a_minute
     assert set(codes(answers)) <= {"unavailable", "not_made_yet"}
     assert queue.sent == []
     queue.is_away = False
-    in_a_minute = MediaRepository(_engine(url), lambda: now_ms() + 61_000)
+    in_a_minute = MediaRepository(create_engine(url), lambda: now_ms() + 61_000)
     variants = Variants(in_a_minute, queue.send, 0.1, MOST)
     for _ in range(2):
         answers = await asyncio.gather(variants.get(WANTED), return_exceptions=True)

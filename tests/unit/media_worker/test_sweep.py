@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from kinstream.catalog import MAIN, MediaRepository, NewItem, State, Task, WorkRepository, migrate
-from kinstream.catalog.database import _engine
+from kinstream.catalog.database import create_engine
 from kinstream.resources import QUEUE_MEDIA
 from media_worker.announcing import Announcer
 from media_worker.dispatcher import Dispatcher
@@ -24,7 +24,7 @@ class Deployment:
     def __init__(self, url: str) -> None:
         # Far ahead: what ends here is not old enough for the sweep to announce it.
         self.now_ms = 2**45
-        engine = _engine(url)
+        engine = create_engine(url)
         self.api = MediaRepository(engine, lambda: self.now_ms)
         self.work = WorkRepository(engine, lambda: self.now_ms)
         self.sent: list[Task] = []

@@ -2,6 +2,23 @@
 
 locals {
   is_emulated = var.emulator != null
+
+  # Names lead nowhere there: its load balancer is a path of its own address.
+  emulated_url = local.is_emulated ? "${var.emulator.url}/_alb/${substr("${var.prefix}-api", 0, 32)}" : null
+
+  # What is otherwise there.
+  settings_of_emulator = {
+    shared = {
+      KINSTREAM_AWS_ENDPOINT_URL        = one(var.emulator[*].seen_by_tasks)
+      KINSTREAM_AWS_ENDPOINT_CHECKS_IAM = tostring(one(var.emulator[*].checks_iam))
+    }
+    ingest-api = {
+      KINSTREAM_PUBLIC_URL    = local.emulated_url
+      KINSTREAM_S3_PUBLIC_URL = one(var.emulator[*].url)
+    }
+    # Its clusters run no job: a run would end without a result.
+    recommender-trigger = { KINSTREAM_TRAINING_ENABLED = "false" }
+  }
 }
 
 data "aws_caller_identity" "this" {}
@@ -32,7 +49,7 @@ module "stack" {
   settings = {
     for service in ["shared", "ingest-api", "session-worker", "media-worker", "recommender-trigger"] :
     service => merge(
-      service == "shared" && local.is_emulated ? { KINSTREAM_AWS_ENDPOINT_URL = var.emulator.seen_by_tasks } : {},
+      { for name, value in lookup(local.settings_of_emulator, service, {}) : name => value if local.is_emulated },
       lookup(var.settings, service, {}),
     )
   }
@@ -57,6 +74,7 @@ module "stack" {
     emr_security_configuration = local.is_emulated
     xray                       = local.is_emulated
     prefix_lists               = local.is_emulated
+    managed_passwords          = local.is_emulated
     batch_permissions          = local.is_emulated
     emr_tags                   = local.is_emulated
   }

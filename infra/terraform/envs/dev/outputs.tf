@@ -1,6 +1,6 @@
 output "url" {
   description = "Where clients send to."
-  value       = module.stack.url
+  value       = local.is_emulated ? local.emulated_url : module.stack.url
 }
 
 output "repositories" {
@@ -26,6 +26,11 @@ output "cluster" {
 output "task_definitions" {
   description = "Family and revision of each service's tasks."
   value       = module.stack.task_definitions
+}
+
+output "migrate" {
+  description = "Command that runs the one-off task by which the catalog is made ready, and tells its ARN."
+  value       = module.stack.migrate
 }
 
 output "task_network" {

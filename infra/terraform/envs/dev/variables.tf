@@ -95,7 +95,7 @@ variable "processors_file" {
 }
 
 variable "emulator" {
-  description = "An emulator to deploy to instead of AWS: its URL as seen from here, and as seen by tasks."
-  type        = object({ url = string, seen_by_tasks = string })
+  description = "An emulator to deploy to instead of AWS: its URL as seen from here, and as seen by tasks; whether it enforces IAM."
+  type        = object({ url = string, seen_by_tasks = string, checks_iam = optional(bool, false) })
   default     = null
 }

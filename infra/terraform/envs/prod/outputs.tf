@@ -28,6 +28,11 @@ output "task_definitions" {
   value       = module.stack.task_definitions
 }
 
+output "migrate" {
+  description = "Command that runs the one-off task by which the catalog is made ready, and tells its ARN."
+  value       = module.stack.migrate
+}
+
 output "task_network" {
   description = "Where a one-off task runs, like the one that migrates."
   value       = module.stack.task_network

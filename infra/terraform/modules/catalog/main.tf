@@ -1,5 +1,12 @@
 # Postgres for the state of media items. RDS makes and turns over the administrator's password itself.
 
+locals {
+  administrator = "kinstream_admin"
+
+  # Known to whoever reads this, so for an emulator on somebody's own machine alone.
+  emulated_password = var.managed_password ? null : "${var.prefix}-administrator"
+}
+
 resource "aws_db_subnet_group" "this" {
   name       = "${var.prefix}-catalog"
   subnet_ids = var.subnet_ids
@@ -59,8 +66,9 @@ resource "aws_db_instance" "this" {
   max_allocated_storage = var.storage_gb * 4
   storage_encrypted     = true
 
-  username                    = "kinstream_admin"
-  manage_master_user_password = true
+  username                    = local.administrator
+  manage_master_user_password = var.managed_password ? true : null
+  password                    = local.emulated_password
 
   db_subnet_group_name   = aws_db_subnet_group.this.name
   vpc_security_group_ids = [aws_security_group.this.id]
@@ -77,4 +85,22 @@ resource "aws_db_instance" "this" {
   auto_minor_version_upgrade      = true
   performance_insights_enabled    = true
   enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+}
+
+# Looks as the one that RDS makes.
+resource "aws_secretsmanager_secret" "administrator" {
+  # checkov:skip=CKV_AWS_149:an emulator's
+  # checkov:skip=CKV2_AWS_57:an emulator's
+  count = var.managed_password ? 0 : 1
+
+  name                    = "${var.prefix}/catalog-administrator"
+  description             = "The administrator of an emulated database."
+  recovery_window_in_days = 0
+}
+
+resource "aws_secretsmanager_secret_version" "administrator" {
+  count = var.managed_password ? 0 : 1
+
+  secret_id     = aws_secretsmanager_secret.administrator[0].id
+  secret_string = jsonencode({ username = local.administrator, password = local.emulated_password })
 }

@@ -15,5 +15,5 @@ output "port" {
 
 output "administrator_secret_arn" {
   description = "Where RDS keeps the administrator's password."
-  value       = one(aws_db_instance.this.master_user_secret[*].secret_arn)
+  value       = var.managed_password ? one(aws_db_instance.this.master_user_secret[*].secret_arn) : one(aws_secretsmanager_secret_version.administrator[*].arn)
 }

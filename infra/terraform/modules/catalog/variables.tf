@@ -41,3 +41,9 @@ variable "keep" {
   type        = bool
   default     = true
 }
+
+variable "managed_password" {
+  description = "Let RDS make and turn over the administrator's password. False for an emulator, which cannot."
+  type        = bool
+  default     = true
+}

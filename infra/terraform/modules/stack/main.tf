@@ -74,6 +74,7 @@ module "catalog" {
   instance_class            = var.catalog.instance_class
   storage_gb                = var.catalog.storage_gb
   multi_az                  = var.catalog.multi_az
+  managed_password          = !var.lacks.managed_passwords
   keep                      = var.keep
 }
 

@@ -32,6 +32,16 @@ output "task_definitions" {
   value       = { for name, service in module.service : name => service.task_definition }
 }
 
+output "migrate" {
+  description = "Command that runs the one-off task by which the catalog is made ready, and tells its ARN."
+  value = join(" ", [
+    "aws ecs run-task --cluster ${aws_ecs_cluster.this.name} --task-definition ${aws_ecs_task_definition.migrate.family}",
+    "--launch-type FARGATE --network-configuration",
+    "'awsvpcConfiguration={subnets=[${join(",", module.network.private_subnet_ids)}],securityGroups=[${aws_security_group.service["ingest-api"].id}]}'",
+    "--query 'tasks[0].taskArn' --output text",
+  ])
+}
+
 output "task_network" {
   description = "Where a one-off task runs, like the one that migrates."
   value = {

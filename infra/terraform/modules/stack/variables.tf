@@ -217,6 +217,7 @@ variable "lacks" {
     emr_security_configuration = optional(bool, false)
     xray                       = optional(bool, false)
     prefix_lists               = optional(bool, false)
+    managed_passwords          = optional(bool, false)
     # It takes a batch of calls for another action than the calls, and knows no tags of clusters.
     batch_permissions = optional(bool, false)
     emr_tags          = optional(bool, false)

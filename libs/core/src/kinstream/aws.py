@@ -14,7 +14,7 @@ from kinstream.errors import RetryableError
 from kinstream.settings import CoreSettings
 from kinstream.sigv4 import Credentials
 
-# An emulator takes any credentials, and must never be sent real ones.
+# An emulator takes any credentials, and must never be sent real ones; unless it is said to check them.
 _EMULATED: Credentials = ReadOnlyCredentials("local", "local", None)
 
 
@@ -24,11 +24,16 @@ def endpoint(service: str, settings: CoreSettings) -> str:
     return url.rstrip("/") + "/"
 
 
+def _is_told_nothing(settings: CoreSettings) -> bool:
+    return settings.aws_endpoint_url is not None and not settings.aws_endpoint_checks_iam
+
+
 def _options(settings: CoreSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"region_name": settings.aws_region}
     if settings.aws_endpoint_url:
+        options["endpoint_url"] = settings.aws_endpoint_url
+    if _is_told_nothing(settings):
         options |= {
-            "endpoint_url": settings.aws_endpoint_url,
             "aws_access_key_id": _EMULATED.access_key,
             "aws_secret_access_key": _EMULATED.secret_key,
         }
@@ -49,13 +54,13 @@ class CredentialsSource:
     """Credentials for requests that are signed by ourselves: as botocore finds and renews them."""
 
     def __init__(self, settings: CoreSettings) -> None:
-        self._is_emulated = settings.aws_endpoint_url is not None
+        self._is_told_nothing = _is_told_nothing(settings)
         self._session = get_session()
         self._found: Any = None
 
     async def __call__(self) -> Credentials:
         """Fresh ones. RetryableError where there are none."""
-        if self._is_emulated:
+        if self._is_told_nothing:
             return _EMULATED
         if self._found is None:
             self._found = await self._session.get_credentials()

@@ -31,6 +31,8 @@ class CoreSettings(BaseSettings):
     aws_region: str = "us-east-1"
     aws_endpoint_url: str | None = None
     """An emulator's address; None on AWS."""
+    aws_endpoint_checks_iam: bool = False
+    """Whether that emulator asks who calls: it is then told this process's own credentials."""
     aws_account_id: str = "000000000000"
     redis_url: str = "redis://127.0.0.1:6379/0"
     redis_timeout_seconds: float = Field(0.25, gt=0)

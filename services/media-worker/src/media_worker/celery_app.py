@@ -6,7 +6,7 @@ there is no result backend; the queue's redrive policy counts the deliveries.
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.entity import Queue
@@ -82,4 +82,7 @@ def _broker_url(settings: MediaWorkerSettings) -> str:
     # Only the host of the URL decides where kombu sends to; without one it is AWS itself.
     if not settings.aws_endpoint_url:
         return f"{safe_sqs.SCHEME}://"
-    return f"{safe_sqs.SCHEME}://local:{quote('local')}@{urlsplit(settings.aws_endpoint_url).netloc}//"
+    place = urlsplit(settings.aws_endpoint_url).netloc
+    # As kinstream.aws does; without a name kombu signs as AWS's own clients do.
+    signer = "" if settings.aws_endpoint_checks_iam else "local:local@"
+    return f"{safe_sqs.SCHEME}://{signer}{place}//"

@@ -8,6 +8,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,7 @@ from session_worker.engine.due_walk import DueWalk
 from session_worker.engine.groups import CommitOptions, Committer, Group
 from session_worker.engine.outbox import Outbox
 from session_worker.engine.reducing import ReducingCommitter
+from session_worker.engine.rollup import RollUp
 from session_worker.engine.scores import Scores
 from session_worker.engine.sinks import SinkWriter
 from session_worker.engine.store import Store
@@ -49,6 +51,7 @@ from session_worker.engine.timelines import TimelineCommitter
 from session_worker.engine.transaction import TableNames
 from session_worker.engine.watchdog import watching
 from session_worker.engine.worker import (
+    AWAY,
     Consumer,
     GroupConsumer,
     RebuildConsumer,
@@ -98,6 +101,14 @@ class Worker:
         self.outbox = Outbox(dynamodb, sns, names, self._tables.outbox, clock)
         self._generations = GenerationsReader(dynamodb, names.of(TABLE_REGISTRY), clock)
         self.scores = Scores(dynamodb, self._tables.counters, clock)
+        self.roll_up = RollUp(
+            dynamodb,
+            self._tables.counters,
+            self._options.slot,
+            worker=uuid.uuid4().hex,
+            interval_seconds=settings.roll_up_seconds,
+            now_ms=clock,
+        )
 
     async def consumers(self, processor: Processor) -> list[Consumer]:
         """As many consumers of the processor's queue as it wants at once."""
@@ -218,6 +229,8 @@ async def run(settings: WorkerSettings) -> None:
         log.info("consuming", extra={"processors": [processor.name for processor in processors]})
         upkeep = [
             every(settings.score_flush_seconds, worker.scores.flush, stop),
+            every(settings.roll_up_seconds, worker.roll_up.run, stop),
+            every(worker.roll_up.sweep_seconds, worker.roll_up.sweep, stop),
             every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
         ]
         for processor in processors:
@@ -234,6 +247,8 @@ async def run(settings: WorkerSettings) -> None:
         finally:
             ready.clear()
             await worker.scores.flush()
+            with suppress(*AWAY):  # what is left is another worker's to add
+                await worker.roll_up.run()
 
 
 def main() -> None:

@@ -25,6 +25,12 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mock" }
   }
 
+  mock_resource "aws_db_instance" {
+    defaults = {
+      master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-mock" }]
+    }
+  }
+
   mock_resource "aws_ecs_task_definition" {
     defaults = { arn = "arn:aws:ecs:eu-west-1:123456789012:task-definition/mock:1" }
   }

@@ -33,12 +33,12 @@ def open_catalog(url: str) -> MediaRepository:
     What the URL says of timeouts (`?connect_timeout=2`) goes before what is set here.
     Not to be shared with a forked child: each process opens its own.
     """
-    return MediaRepository(_engine(url))
+    return MediaRepository(create_engine(url))
 
 
 def open_work(url: str) -> WorkRepository:
     """The worker's side of the same catalog; as `open_catalog`."""
-    return WorkRepository(_engine(url))
+    return WorkRepository(create_engine(url))
 
 
 def migrate(url: str, version: str = "head") -> None:
@@ -46,7 +46,7 @@ def migrate(url: str, version: str = "head") -> None:
 
     Run again, or by several at once, it changes nothing more.
     """
-    engine = _engine(url)
+    engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "begin", _begin_exclusively)
     try:
@@ -61,8 +61,9 @@ def migrate(url: str, version: str = "head") -> None:
         engine.dispose()
 
 
-def _engine(text: str) -> Engine:
-    url = _with_driver(make_url(text))
+def create_engine(where: str | URL) -> Engine:
+    """SQLAlchemy's engine for the catalog behind a URL. Connects on first use."""
+    url = _with_driver(make_url(where))
     if url.get_backend_name() != "sqlite":
         # Encoding said, because a database that was made without a locale would answer in bytes.
         wanted = {"client_encoding": "utf8", **_VANISHED}

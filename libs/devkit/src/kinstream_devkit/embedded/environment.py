@@ -36,9 +36,10 @@ _EMULATOR_STOP_SECONDS = 30.0
 
 LAPTOP_DEFAULTS: Mapping[str, str] = {
     "KINSTREAM_LAUNCHER": "local",
-    # Small files and what is trending soon, and a training run soon after a few people have done a little.
+    # Small files, counters and trending soon, and a training run soon after a few people have done a little.
     "KINSTREAM_ARCHIVE_LINGER_SECONDS": "3",
     "KINSTREAM_SCORE_FLUSH_SECONDS": "3",
+    "KINSTREAM_ROLL_UP_SECONDS": "1",
     "KINSTREAM_TRAINING_TICK_SECONDS": "2",
     "KINSTREAM_TRAINING_POLL_SECONDS": "1",
     "KINSTREAM_TRAINING_SETTLE_SECONDS": "10",

@@ -1,0 +1,61 @@
+"""`kinstream deploy-local`, for real: all of it agrees, and nothing is left however it ends."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from kinstream_devkit.deployment import emulator
+from kinstream_devkit.deployment.engine import containers, docker, network_exists
+from kinstream_devkit.embedded.emulator import console_script
+from tests.support.containers import POSTGRES, REDIS, require_containers
+from tests.support.repository import ROOT
+from tests.support.stack import eventually
+
+COMMAND = [str(console_script("kinstream")), "deploy-local"]
+WHOLE_SECONDS = 1_200
+START_SECONDS = 240
+
+pytestmark = [
+    pytest.mark.timeout(WHOLE_SECONDS + START_SECONDS),
+    pytest.mark.skipif("KINSTREAM_DEPLOY_LOCAL" not in os.environ, reason="`make test-deploy-local` runs it"),
+    # There is one address at which tasks ask for their credentials.
+    pytest.mark.xdist_group("deploy-local"),
+]
+
+
+@pytest.fixture(autouse=True)
+def of_another_emulator() -> Iterator[None]:
+    """What another emulator has started is there afterwards; of this one nothing is."""
+    require_containers(POSTGRES, REDIS)
+    labels = ["--label", "ministack=rds", "--label", "ministack.instance=another:4566"]
+    container = docker("run", "-d", *labels, REDIS).strip()
+    yield
+    assert not network_exists(emulator.NAME)
+    assert emulator.clean() == 0
+    assert [one["State"]["Running"] for one in containers(f"id={container}")] == [True]
+    docker("rm", "-f", "-v", container)
+
+
+def test_all_of_it_is_as_it_must_be_and_nothing_is_left():
+    done = subprocess.run(
+        COMMAND, cwd=ROOT, capture_output=True, text=True, timeout=WHOLE_SECONDS, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-4_000:]}\n{done.stderr[-2_000:]}"
+    assert "nothing is left" in done.stdout
+
+
+def test_interrupted_in_the_middle_it_takes_away_what_it_started():
+    process = subprocess.Popen(
+        [*COMMAND, "--no-build"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        its_own = f"network={emulator.NAME}"
+        eventually(lambda: len(containers(its_own)) > 1, "a database beside the emulator", START_SECONDS)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=START_SECONDS)
+        assert process.returncode == 130
+    finally:
+        process.kill()
