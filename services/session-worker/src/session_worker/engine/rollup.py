@@ -130,7 +130,7 @@ class RollUp:
             entries = await self._entries(slot, batch)
         # One that is missing was removed, and none is before all counters have taken the batch.
         if len(entries) == len(batch.entry_keys.split()):
-            self._age.set((self._now_ms() - int(min(entries).partition("-")[0])) / 1000, {"slot": slot})
+            self._age.set((self._now_ms() - int(min(entries).partition("-")[0])) / 1000)
             await self._add_all(slot, add_up(entries.values()), batch.batch_number)
         await self._remove(slot, batch)
         await self._finish(slot, batch)
