@@ -14,6 +14,9 @@ from session_worker.main import Worker
 from session_worker.processor import discover
 from session_worker.settings import WorkerSettings
 
+EVENTS_A_SECOND = 1_000
+"""At which what a worker does every few seconds is measured."""
+
 HASH_KEY = "benchmarks-only-0123456789abcdef"
 
 
@@ -32,15 +35,27 @@ class Engine:
     def __init__(self, client: Any, configured: WorkerSettings) -> None:
         self._worker = Worker(configured, None, client, None, None)
         self._processors = {processor.name: processor for processor in discover()}
-        self._scores = self._worker.scores
+        self._flush_events = round(EVENTS_A_SECOND * configured.score_flush_seconds)
+        self._roll_up_events = round(EVENTS_A_SECOND * configured.roll_up_seconds)
         self._groups: dict[str, Group] = {}
         self.flush_seconds = 0.0
         """CPU time of writing trending, which lies outside of any commit."""
+        self.roll_up_seconds = 0.0
+        """CPU time of adding the journal to counters, so too."""
 
     async def run(
-        self, processor: str, groups: Sequence[Sequence[Message]], flush_groups: int = 0
+        self,
+        processor: str,
+        groups: Sequence[Sequence[Message]],
+        group_events: int = 0,
+        *,
+        rolls_up_once: bool = False,
     ) -> tuple[int, int]:
-        """(events counted, messages failed) of all groups; scores flushed after so many, and at the end."""
+        """(events counted, messages failed) of all groups.
+
+        Where each has about `group_events`, trending is written and the journal added as often as at
+        `EVENTS_A_SECOND`, and at the end; `rolls_up_once`: the journal at the end alone.
+        """
         group = self._groups.get(processor)
         if group is None:
             committer = self._worker.committer(self._processors[processor])
@@ -50,17 +65,30 @@ class Engine:
             outcome = await group.run(messages)
             counted += outcome.counted
             failed += len(outcome.failed)
-            self._scores.add(outcome.scores)
-            if flush_groups and number % flush_groups == 0:
+            self._worker.scores.add(outcome.scores)
+            if _is_time(number * group_events, group_events, self._flush_events):
                 await self._flush()
-        if flush_groups:
+            if not rolls_up_once and _is_time(number * group_events, group_events, self._roll_up_events):
+                await self._roll_up()
+        if group_events:
             await self._flush()
+            await self._roll_up()
         return counted, failed
 
     async def _flush(self) -> None:
         began = time.process_time()
-        await self._scores.flush()
+        await self._worker.scores.flush()
         self.flush_seconds += time.process_time() - began
+
+    async def _roll_up(self) -> None:
+        began = time.process_time()
+        await self._worker.roll_up.run()
+        self.roll_up_seconds += time.process_time() - began
+
+
+def _is_time(events: int, group_events: int, every: int) -> bool:
+    """Whether the last group made it another `every` events."""
+    return group_events > 0 and events // every > (events - group_events) // every
 
 
 @asynccontextmanager

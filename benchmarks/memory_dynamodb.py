@@ -17,13 +17,14 @@ from benchmarks.memory_expressions import Item, KeyCondition, Names, holds, key_
 from benchmarks.units import item_bytes
 from kinstream.resources import TABLES
 
-Listener = Callable[[str, Item | None, Item, bool], None]
-"""Hears (table, item before, item after, whether in a transaction)."""
+Listener = Callable[[str, Item | None, Item | None, bool], None]
+"""Hears (table, item before, item after, whether in a transaction); one of the items at least."""
 
 MAX_ITEM_BYTES = 400 * 1024
 MAX_TRANSACTION_ITEMS = 100
 MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 MAX_READ_KEYS = 100
+MAX_BATCH_WRITES = 25
 _REMEMBERED_TOKENS = 1_000
 _TOO_BIG = "Item size has exceeded the maximum allowed size"
 _INDEXES = {(table.name, index.name): index for table in TABLES for index in table.indexes}
@@ -48,6 +49,9 @@ class MemoryDynamoDb:
     async def transact_write_items(self, **request: Any) -> dict[str, Any]:
         return self.handle("TransactWriteItems", request)
 
+    async def batch_write_item(self, **request: Any) -> dict[str, Any]:
+        return self.handle("BatchWriteItem", request)
+
     async def update_item(self, **request: Any) -> dict[str, Any]:
         return self.handle("UpdateItem", request)
 
@@ -70,6 +74,8 @@ class MemoryDynamoDb:
                     return self._batch_get(request["RequestItems"])
                 case "TransactWriteItems":
                     return self._transact(request["TransactItems"], request.get("ClientRequestToken"))
+                case "BatchWriteItem":
+                    return self._batch_delete(request["RequestItems"])
                 case "UpdateItem":
                     return self._write_alone("Update", request)
                 case "PutItem":
@@ -98,6 +104,17 @@ class MemoryDynamoDb:
             for table, spec in wanted.items()
         }
         return {"Responses": found, "UnprocessedKeys": {}}
+
+    def _batch_delete(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        if not 0 < sum(map(len, wanted.values())) <= MAX_BATCH_WRITES:
+            raise _refusal("ValidationException", "Too many items requested for the BatchWriteItem call")
+        for table, writes in wanted.items():
+            for write in writes:
+                pk, sk = _key(write["DeleteRequest"]["Key"])
+                before = self._tables.get(table, {}).get(pk, {}).pop(sk, None)
+                if before and self._on_write:
+                    self._on_write(table, before, None, False)
+        return {"UnprocessedItems": {}}
 
     def _query(self, request: dict[str, Any]) -> dict[str, Any]:
         wanted = key_condition(request["KeyConditionExpression"], Names.of(request))

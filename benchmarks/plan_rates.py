@@ -24,7 +24,7 @@ from session_worker.processor import Sink, discover
 
 _CUSTOMERS = 500
 _ROUNDS = 4
-_FLUSH_GROUPS = 300
+_GROUP_EVENTS = 100
 _REPEATS = 3
 
 
@@ -49,10 +49,10 @@ def main() -> None:
 
 
 async def _cpu(url: str, prefix: str, processor: str, groups: Sequence[Sequence[Message]]) -> float:
-    """CPU seconds of all of it, with trending, before a DynamoDB that confirms at once."""
+    """CPU seconds of all of it, with trending and the roll-up, before a DynamoDB that confirms at once."""
     async with engine.over_http(url, prefix) as worker:
         with cpu_clock() as clock:
-            await worker.run(processor, groups, _FLUSH_GROUPS)
+            await worker.run(processor, groups, _GROUP_EVENTS)
     return clock.seconds
 
 
@@ -62,13 +62,13 @@ async def _units(processor: str, groups: Sequence[Sequence[Message]]) -> Counter
     indexes = {f"{configured.name_prefix}-{table.name}": table.indexes for table in TABLES}
     units: Counter[str] = Counter()
 
-    def hear(table: str, before: Item | None, after: Item, in_transaction: bool) -> None:
+    def hear(table: str, before: Item | None, after: Item | None, in_transaction: bool) -> None:
         name = table.removeprefix(f"{configured.name_prefix}-")
         units[name] += write_units(before, after, in_transaction=in_transaction)
         units[name] += index_units(before, after, indexes[table])
 
     worker = engine.Engine(MemoryDynamoDb(hear), configured)
-    await worker.run(processor, groups, _FLUSH_GROUPS)
+    await worker.run(processor, groups, _GROUP_EVENTS)
     return units
 
 

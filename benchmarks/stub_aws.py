@@ -65,8 +65,8 @@ class Stub:
 
     def _call_dynamodb(self, action: str, body: bytes) -> tuple[int, bytes, bytes]:
         kind = b"application/x-amz-json-1.0"
-        if action in ("Query", "DescribeTable"):
-            return 200, kind, b'{"Items":[],"Count":0,"Table":{"TableStatus":"ACTIVE"}}'
+        if action == "DescribeTable":
+            return 200, kind, b'{"Table":{"TableStatus":"ACTIVE"}}'
         try:
             return 200, kind, json.dumps(self._dynamodb.handle(action, json.loads(body))).encode()
         except ClientError as error:

@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from pydantic import SecretStr
 
@@ -12,6 +13,16 @@ from tests.support import containers
 from tests.support.ministack import ministack
 from tests.support.redis_server import redis_server
 from tests.support.stack import stack as stack  # noqa: PLC0414 - a fixture is found by its name here
+
+# No test asserts on wall time, nor does an example. Where CI is set, Hypothesis tries the same examples every
+# time as well: there a change is judged, and not its luck.
+hypothesis.settings.register_profile(
+    "unhurried",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -86,5 +97,7 @@ def settings(endpoint: str, name_prefix: str) -> CoreSettings:
         name_prefix=name_prefix,
         aws_endpoint_url=endpoint,
         ledger_hash_key=SecretStr("a key for tests"),
+        # The emulator deletes what has expired: events of fixed dates are to outlive the months.
+        ledger_retention_seconds=10 * 365 * 86_400,
         log_level="WARNING",
     )

@@ -229,6 +229,18 @@ async def test_a_transaction_holds_four_megabytes_and_no_more(table: Table):
     await table.commit(*big[:7])
 
 
+async def test_a_batch_removes_25_items_and_no_more_whether_they_are_there_or_not(table: Table):
+    await table.commit(*(table.put(str(number), n=number) for number in range(0, 40, 2)))
+    removals = [{"DeleteRequest": {"Key": to_item(table.key(str(number)))}} for number in range(26)]
+    with pytest.raises(ClientError) as refused:
+        await table.client.batch_write_item(RequestItems={table.name: removals})
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    for _ in range(2):
+        answer = await table.client.batch_write_item(RequestItems={table.name: removals[:25]})
+        assert not answer["UnprocessedItems"]
+        assert {row["n"] for row in await table.query(**of_partition(table))} == set(range(26, 40, 2))
+
+
 async def test_a_read_of_many_takes_a_hundred_keys_and_leaves_out_what_is_not_there(table: Table):
     await table.commit(*(table.put(str(number), n=number) for number in range(0, 100, 2)))
     keys = [to_item(table.key(str(number))) for number in range(101)]

@@ -21,7 +21,7 @@ from tests.support.stack import RunningStack, running_stack
 PAGE = ROOT / "docs/adding-a-processor.md"
 _FENCE = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"# (?P<path>\S+\.py)\n")
-_PATIENCE_SECONDS = 120
+_PATIENCE_SECONDS = 300
 
 
 class Block(NamedTuple):
@@ -68,7 +68,7 @@ def send_before_there_is_a_processor(stack: RunningStack, day: str) -> None:
     event = {"id": "old-1", "type": "screen.used", "customer_id": "fam-0", "person_id": "ann"}
     event |= {"occurred_at": f"{day}T10:00:00Z", "data": {"seconds": 42}}
     answer = httpx.post(
-        f"{stack.url}/v1/events", json=event, auth=(stack.write_key, ""), timeout=30, trust_env=False
+        f"{stack.url}/v1/events", json=event, auth=(stack.write_key, ""), timeout=60, trust_env=False
     )
     assert answer.status_code == 202, answer.text
 

@@ -14,7 +14,7 @@ from kinstream_devkit.generate.media import write_photo
 from kinstream_devkit.generate.world import generate
 from tests.support.stack import kinstream, running_stack
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("whole stack")]
+pytestmark = [pytest.mark.timeout(1_800), pytest.mark.xdist_group("whole stack")]
 
 
 def kinstream_demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def kinstream_demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=880,
+        timeout=1_500,
     )
 
 
@@ -44,7 +44,7 @@ def test_the_demo_agrees_with_the_reference_in_everything_and_its_archive_with_w
     assert "data:image/jpeg;base64," in (tmp_path / "report.html").read_text()
     (kept,) = tmp_path.glob("kinstream-demo-*/stack")
     with running_stack(kept):
-        audited = kinstream("audit", "--data-dir", str(kept))
+        audited = kinstream("audit", "--wait", "240", "--data-dir", str(kept))
     assert audited.returncode == 0, audited.stdout + audited.stderr
     assert "no drift" in audited.stdout
 

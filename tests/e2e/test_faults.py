@@ -169,10 +169,11 @@ class Scene:
             self.workers.start(int(what))
 
     def wait_until_all_is_counted(self) -> None:
-        """Until no queue holds anything."""
+        """Until no queue holds anything, nor the journal, even of workers that were killed."""
         for queue in processor_queues():
             name = self.deployment.names.processor_queue(queue.name)
             wait_for(f"all of {name}", lambda n=name: self.deployment.messages(n) == 0)
+        wait_for("all of the journal", lambda: not self.deployment.journal())
 
     def _end(self, name: str, how: signal.Signals) -> None:
         back = f"{name} is set up again" if name == EMULATOR else f"{name} is back"
@@ -208,7 +209,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield Scene(stack, address, workers, deployment, told)
 
 
-@pytest.mark.timeout(2400 if LONG else 400)
+@pytest.mark.timeout(3_600 if LONG else 1_200)
 @pytest.mark.xdist_group("stack")
 def test_kills_stops_and_cuts_while_events_come_in_lose_and_repeat_nothing(scene: Scene):
     world = generate(17, EXTENT.families, datetime.now(UTC) - timedelta(days=1))
@@ -229,7 +230,7 @@ def test_kills_stops_and_cuts_while_events_come_in_lose_and_repeat_nothing(scene
     assert_served(scene.address, world)
     for queue in processor_queues():
         assert scene.deployment.messages(f"{scene.deployment.names.processor_queue(queue.name)}-dlq") == 0
-    audited = kinstream("audit", "--data-dir", str(scene.address.data_dir))
+    audited = kinstream("audit", "--wait", "240", "--data-dir", str(scene.address.data_dir))
     assert audited.returncode == 0, audited.stdout + audited.stderr
 
 

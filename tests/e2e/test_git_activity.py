@@ -43,7 +43,7 @@ def send(address: StackAddress, events: list[dict]) -> None:
         sender.send_all(events)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 @pytest.mark.xdist_group("stack")
 @pytest.mark.skipif(not DATA.exists(), reason=f"the real events are not beside the project: {DATA.name}")
 def test_real_events_make_exactly_the_known_sessions(tmp_path: Path):

@@ -97,7 +97,7 @@ def command(data_dir: Path) -> list[str]:
     return [str(console_script("kinstream")), "rebuild", "content", *options]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 @pytest.mark.xdist_group("stack")
 def test_a_rebuild_under_traffic_and_kills_ends_exact_and_the_old_is_served_until_then(tmp_path: Path):
     options = StackOptions(
@@ -132,7 +132,7 @@ def test_a_rebuild_under_traffic_and_kills_ends_exact_and_the_old_is_served_unti
         ):
             sender.send_all(before)
             wait_for("all is counted and archived", all_is_counted)
-            assert shown(reader) == meant(before)
+            wait_for("all is shown", lambda: shown(reader) == meant(before))
             plant_an_error(dynamodb, settings)
             with Traffic(sender, events) as traffic:
                 first = subprocess.Popen(command(tmp_path), stderr=subprocess.DEVNULL)
@@ -147,12 +147,12 @@ def test_a_rebuild_under_traffic_and_kills_ends_exact_and_the_old_is_served_unti
             sender.send_all(more := [next(events) for _ in range(100)])
             wait_for("all is counted and archived", all_is_counted)
             everything = [*before, *traffic.sent, *more]
-            wait_for("what is served is exact", lambda: shown(reader) == meant(everything), seconds=30)
-            wait_for("what trends is what is viewed", lambda: trending(reader) == set(CONTENTS), seconds=30)
+            wait_for("what is served is exact", lambda: shown(reader) == meant(everything))
+            wait_for("what trends is what is viewed", lambda: trending(reader) == set(CONTENTS))
         counted = read_counter(dynamodb, settings.names, FIRST_APP, ["content", CONTENTS[0]])
         assert counted["views"] == meant(everything)[CONTENTS[0]][1]
         assert settings.names.rebuild_queue("content") not in queues_of(settings)
-        audited = kinstream("audit", "--data-dir", str(tmp_path))
+        audited = kinstream("audit", "--wait", "240", "--data-dir", str(tmp_path))
         dynamodb.close()
         deployment.close()
     assert audited.returncode == 0, audited.stdout + audited.stderr

@@ -52,7 +52,7 @@ def test_an_event_whose_time_is_not_believed_lies_under_the_date_of_its_arrival(
 class Deployment:
     """The archive's queue and bucket, and workers that run the archive processor alone."""
 
-    def __init__(self, settings: CoreSettings, folder: Path) -> None:
+    def __init__(self, settings: CoreSettings, folder: Path, hold_seconds: int = 60) -> None:
         self._settings = settings
         self._folder = folder
         self._sqs = blocking_client("sqs", settings)
@@ -60,8 +60,9 @@ class Deployment:
         self._bucket = settings.names.of(BUCKET_ARCHIVE)
         name = settings.names.processor_queue("archive")
         self._queue = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        # What a dead worker held is to be seen again within the test's patience.
-        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"VisibilityTimeout": "5"})
+        self._sqs.set_queue_attributes(
+            QueueUrl=self._queue, Attributes={"VisibilityTimeout": str(hold_seconds)}
+        )
 
     def send(self, prefix: str = "e-", messages: int = MESSAGES) -> set[str]:
         """Put events into the queue; their ids."""
@@ -125,7 +126,8 @@ class Deployment:
 
 def test_a_worker_killed_between_buffer_and_upload_loses_nothing(settings: CoreSettings, tmp_path: Path):
     provision(settings, processor_queues())
-    deployment = Deployment(settings, tmp_path)
+    # What the dead worker held is to be seen again within the test's patience.
+    deployment = Deployment(settings, tmp_path, hold_seconds=5)
     sent = deployment.send()
     with deployment.worker(linger_seconds=40):
         # All of it is in the worker's memory, and nothing in S3: now it is killed.
@@ -134,9 +136,6 @@ def test_a_worker_killed_between_buffer_and_upload_loses_nothing(settings: CoreS
     with deployment.worker(linger_seconds=1):
         eventually(lambda: deployment.left() == 0, "the next worker has archived everything")
     assert set(deployment.archived()) == sent
-
-
-"""Once main.py runs compaction: append this to tests/integration/test_archive.py."""
 
 
 def test_a_running_worker_merges_the_small_files_of_its_archive_by_itself(settings, tmp_path, monkeypatch):

@@ -20,7 +20,15 @@ from recommender_trigger.emr_events import EmrEvents
 from recommender_trigger.launchers.emr_request import job_flow
 from recommender_trigger.launchers.emr_serverless import job_run_request
 from recommender_trigger.launchers.staging import StagedJob
-from tests.support.emr_stand import CUSTOMERS, LEASE_SECONDS, EmrStand, Place, emr_stand, place
+from tests.support.emr_stand import (
+    CUSTOMERS,
+    LEASE_SECONDS,
+    PATIENCE_SECONDS,
+    EmrStand,
+    Place,
+    emr_stand,
+    place,
+)
 from tests.support.fault_proxy import Fault, Kind
 from tests.support.recommender import APP
 from tests.support.scripted_emr import Script, broken, refused
@@ -233,11 +241,10 @@ async def test_cluster_that_cannot_be_looked_at_is_told_of_and_ended_as_soon_as_
     await trigger.tick()
     await stand.until_launched()
     stand.clock.move(61)
-    run, told = await stand.last(), []
-    for _ in range(300):
-        if told := await stand.told(run.run_id):
-            break
-        await asyncio.sleep(0.05)
+    run = await stand.last()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (told := await stand.told(run.run_id)):  # noqa: ASYNC110 - a queue tells nobody
+            await asyncio.sleep(0.05)
     assert [alert["cause"] for alert in told] == ["deadline"]
     assert stand.emr.at_work
     stand.faults.relent()
@@ -253,10 +260,9 @@ async def test_cluster_is_ended_also_while_nobody_can_be_told(stand: EmrStand):
     await trigger.tick()
     await stand.until_launched()
     stand.clock.move(61)
-    for _ in range(300):
-        if not stand.emr.at_work:
-            break
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while stand.emr.at_work:  # noqa: ASYNC110 - EMR is another thread's
+            await asyncio.sleep(0.05)
     assert not stand.emr.at_work
     run = await stand.last()
     assert not await stand.told(run.run_id)
@@ -361,10 +367,12 @@ async def test_service_trains_on_clusters_until_it_is_told_to_stop(there: Place,
         update={"aws_endpoint_url": there.clear.url, "training_tick_seconds": 0.05}
     )
     service = asyncio.create_task(main.run(settings))
-    for _ in range(3000):
-        if service.done() or (await stand.pointer() and not await stand.store().lock(APP)):
-            break
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        # Nobody tells this test what the service has done.
+        while not (  # noqa: ASYNC110
+            service.done() or (await stand.pointer() and not await stand.store().lock(APP))
+        ):
+            await asyncio.sleep(0.01)
     os.kill(os.getpid(), signal.SIGTERM)
     await service
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,6 +8,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from kinstream_devkit.generate.world import generate
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 from kinstream_devkit.reference.events import truth_of
-from session_worker.engine import outbox, worker
+from session_worker.engine import outbox, rollup, worker
 from session_worker.main import Worker
 from session_worker.processor import Stateful, discover
 from tests.support.fault_proxy import Fault, FaultProxy, Kind, fault_proxy
@@ -74,6 +75,11 @@ STEPS = [
     Step("putting aside", "SendMessage", NO_ANSWER),
     Step("deleting", "DeleteMessageBatch", NO_ANSWER),
     Step("giving back", "ChangeMessageVisibilityBatch", NO_ANSWER),
+    Step("reading the journal", "Query", (Kind.LOST,), "journal"),
+    Step("making a batch of it", "PutItem", (Kind.BEFORE, Kind.LOST, Kind.THROTTLING), "batch_number"),
+    Step("adding the batch", "UpdateItem", (Kind.CONFLICT, Kind.LOST), "rolled_up_to"),
+    Step("removing its entries", "BatchWriteItem", (Kind.BEFORE, Kind.LOST)),
+    Step("finishing the batch", "UpdateItem", (Kind.LOST,), "is_done"),
     Step("flushing scores", "UpdateItem", (Kind.CONFLICT, *EVERY_KIND), "trend_shard"),
 ]
 CASES = [
@@ -116,6 +122,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_PAUSE_AFTER_ERROR_SECONDS", 0.05)
     monkeypatch.setattr(worker, "retry_delay_seconds", lambda _: 0)
     monkeypatch.setattr(outbox, "SETTLING_MS", -1_000)
+    monkeypatch.setattr(rollup, "LEFT_BEHIND_INTERVALS", 0)
 
 
 HOME = Place("fam-1", "home", "Home", 52.52, 13.4, 150.0)
@@ -129,7 +136,7 @@ def native(second: int, kind: str = "content.viewed", customer: int = 1, **data:
         "customer_id": f"fam-{customer}",
         "device_id": f"ipad-{second % 2}",
         "occurred_at": moment.isoformat(timespec="milliseconds"),
-        "data": data or {"content_id": f"story-{second % 3}"},
+        "data": data or {"content_id": f"story-{second // 60 % 3}"},
     }
 
 
@@ -202,6 +209,7 @@ async def test_a_fault_at_any_step_of_the_commit_ends_exact(
         struck = proxy.relent()
         await sweep(through)
         await through.scores.flush()
+        assert not deployment.journal()
     assert struck >= {faults[0].kind}
     compare(deployment, app, events, [HOME])
     if step.name == "flushing scores" and Kind.LOST not in struck:
@@ -225,10 +233,16 @@ def assert_announced(deployment: Deployment, app: str, heard: list[str]) -> None
 
 async def sweep(through: Worker) -> None:
     for _ in range(FOR_LONG):
-        try:
-            await through.outbox.sweep()
-        except worker._AWAY:
-            continue
+        for upkeep in (through.outbox.sweep, through.roll_up.run, through.roll_up.sweep):
+            with suppress(*worker.AWAY):
+                await upkeep()
+
+
+async def add_what_is_left(deployment: Deployment) -> None:
+    """As the workers that come after do."""
+    async with worker_through(deployment.settings, str(deployment.settings.aws_endpoint_url)) as through:
+        await sweep(through)
+    assert not deployment.journal()
 
 
 RATES = {
@@ -244,6 +258,8 @@ RATES = {
     "Query": {Kind.THROTTLING: 0.01, Kind.BEFORE: 0.01},
     "GetItem": {Kind.ERROR: 0.02, Kind.LOST: 0.02},
     "UpdateItem": {Kind.LOST: 0.02, Kind.CONFLICT: 0.02},
+    "PutItem": {Kind.LOST: 0.02, Kind.CONFLICT: 0.02},
+    "BatchWriteItem": {Kind.LOST: 0.02, Kind.BEFORE: 0.02},
     "Publish": {Kind.LOST: 0.05, Kind.BEFORE: 0.05},
     "DeleteMessageBatch": {Kind.LOST: 0.03, Kind.BEFORE: 0.03, Kind.ERROR: 0.02},
     "ReceiveMessage": {Kind.LOST: 0.01, Kind.BEFORE: 0.01},
@@ -258,13 +274,19 @@ def through_four_workers(
     """Each chunk comes twice, in an order that mixes early and late, through four real processes."""
     chunks = [[event_of(one) for one in events[start : start + 50]] for start in range(0, len(events), 50)]
     proxy.strike_at_random(len(events), RATES)
+    # Four busy workers that take the same messages from one another would wear out their deliveries.
+    for processor in PROCESSORS:
+        deployment.set_visibility(deployment.names.processor_queue(processor.name), 5)
     with worker_processes(deployment.settings, folder, proxy.url, 4, SOME_PROCESSORS):
         deployment.publish(app, chunks)
         deployment.publish(app, chunks[::7])
         for processor in PROCESSORS:
             queue = deployment.names.processor_queue(processor.name)
             wait_for(f"all of {queue}", lambda q=queue: deployment.messages(q) == 0, seconds=500)
+    for processor in PROCESSORS:
+        deployment.set_visibility(deployment.names.processor_queue(processor.name), 1)
     assert {Kind.CONFLICT, Kind.LOST, Kind.BEFORE, Kind.THROTTLING} <= proxy.relent()
+    asyncio.run(add_what_is_left(deployment))
 
 
 def test_four_workers_count_a_generated_world_exactly_whatever_fails(
@@ -293,7 +315,7 @@ def real_events() -> list[dict[str, Any]]:
         ]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 @pytest.mark.skipif(not REAL.exists(), reason=f"the real events are not beside the project: {REAL.name}")
 def test_four_workers_count_real_events_exactly_whatever_fails(
     deployment: Deployment, proxy: FaultProxy, tmp_path: Path

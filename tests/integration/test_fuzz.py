@@ -67,7 +67,7 @@ def counted(request: Request, answer: Answered) -> tuple[int, list[str]] | None:
 
 
 def metric(service: Service, name: str) -> int:
-    text = httpx.get(service.url + "/metrics", trust_env=False).text
+    text = httpx.get(service.url + "/metrics", timeout=60, trust_env=False).text
     families = text_string_to_metric_families(text)
     return int(sum(sample.value for family in families for sample in family.samples if sample.name == name))
 

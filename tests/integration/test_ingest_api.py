@@ -254,8 +254,8 @@ def shown(session: tuple[int, str, int, int]) -> tuple[Any, ...]:
 
 def test_health_and_metrics_need_no_key(service, app):
     app.writer.post("/v1/events", json=native())
-    assert httpx.get(service.url + "/healthz", trust_env=False).json() == {"status": "ok"}
-    metrics = httpx.get(service.url + "/metrics", trust_env=False).text
+    assert httpx.get(service.url + "/healthz", timeout=60, trust_env=False).json() == {"status": "ok"}
+    metrics = httpx.get(service.url + "/metrics", timeout=60, trust_env=False).text
     assert "kinstream_events_accepted_total" in metrics
     assert "kinstream_publish_seconds_bucket" in metrics
 

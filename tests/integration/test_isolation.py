@@ -50,7 +50,8 @@ class Troubled(Reducer):
         «FAIL»
 '''
 QUEUE = ProcessorQueue("troubled", ("bad.sent", "good.sent"), 1, 3)
-VARIABLES = {"KINSTREAM_PROCESSORS": "activity,troubled", "KINSTREAM_MAX_BLOCKED_SECONDS": "1"}
+PROCESSORS = {"KINSTREAM_PROCESSORS": "activity,troubled"}
+IMPATIENT = {"KINSTREAM_MAX_BLOCKED_SECONDS": "2"}
 
 
 def count(settings: CoreSettings, key: Key) -> int:
@@ -64,21 +65,22 @@ def count(settings: CoreSettings, key: Key) -> int:
 
 
 @pytest.mark.parametrize(
-    ("fail", "exit_codes"),
+    ("fail", "exit_code"),
     [
-        ("raise ZeroDivisionError", set()),
-        ("while True: pass", {EXIT_CODE}),
+        ("raise ZeroDivisionError", None),
+        ("while True: pass", EXIT_CODE),
         # Holds the interpreter, so that no thread of Python gets to run: the watchdog behind the watchdog.
-        ("re.match('(a+)+$', 'a' * 60 + 'b')", {1}),
+        ("re.match('(a+)+$', 'a' * 60 + 'b')", 1),
     ],
     ids=["raises", "hangs", "hangs in C"],
 )
 def test_processor_in_trouble_leaves_the_others_counting_and_its_poison_is_put_aside(
-    settings: CoreSettings, tmp_path: Path, fail: str, exit_codes: set[int]
+    settings: CoreSettings, tmp_path: Path, fail: str, exit_code: int | None
 ):
     source = TROUBLED.replace("«FAIL»", fail)
+    variables = PROCESSORS | (IMPATIENT if exit_code else {})
     with (
-        worker_process(settings, tmp_path, source, [QUEUE], VARIABLES) as worker,
+        worker_process(settings, tmp_path, source, [QUEUE], variables) as worker,
         queues_of(settings) as queues,
     ):
         poison = queues.send("troubled", event(type="bad.sent"))
@@ -105,9 +107,14 @@ def test_processor_in_trouble_leaves_the_others_counting_and_its_poison_is_put_a
         assert worker.stop() == 0
         critical = worker.logged("CRITICAL")
     assert aside == [poison]
-    assert set(worker.exit_codes) == exit_codes
+    if exit_code is None:
+        assert worker.exit_codes == []
+    else:
+        # Where the machine stands still for seconds, the watchdog behind the watchdog may be the first.
+        assert exit_code in worker.exit_codes
+        assert set(worker.exit_codes) <= {exit_code, 1}
     assert {(line["processor"], line["function"]) for line in critical} == (
-        {("troubled", "Troubled.fail")} if EXIT_CODE in exit_codes else set()
+        {("troubled", "Troubled.fail")} if exit_code == EXIT_CODE else set()
     )
 
 

@@ -1,6 +1,7 @@
 """An app's whole way: upload, hear that it is ready, show pictures of any size. On a whole stack."""
 
 import io
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.support.stack import RunningStack
 
 CUSTOMER = "fam-pictures"
 AT_ONCE = 50
-MADE_SECONDS = 60
+MADE_SECONDS = 180
 PHOTO_SIZE = (1600, 900)
 
 
@@ -33,7 +34,8 @@ def uploaded(app: httpx.Client, path: Path, content_type: str) -> str:
     with screen(app, CUSTOMER) as watching:
         declared = app.post("/v1/media", json=body).json()
         upload, files = declared["upload"], {"file": (path.name, path.read_bytes())}
-        assert httpx.post(upload["url"], data=upload["fields"], files=files, trust_env=False).is_success
+        sent = httpx.post(upload["url"], data=upload["fields"], files=files, timeout=60, trust_env=False)
+        assert sent.is_success, sent.text
         kinds = []
         for kind, told in watching.events():
             if told["media_id"] == declared["media_id"]:
@@ -53,10 +55,10 @@ def urls(app: httpx.Client, media_id: str, *wishes: dict[str, Any]) -> list[str]
 
 def shown(url: str) -> httpx.Response:
     """What a page gets that asks again where it is told to."""
-    for _ in range(MADE_SECONDS // 10):
-        answer = httpx.get(url, timeout=60, trust_env=False)
-        if answer.status_code != 503:
-            break
+    deadline = time.monotonic() + MADE_SECONDS
+    while (answer := httpx.get(url, timeout=60, trust_env=False)).status_code == 503:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(1)
     assert answer.status_code == 200, answer.text
     return answer
 

@@ -17,8 +17,8 @@ from tests.support.stack import RunningStack
 
 pytestmark = pytest.mark.xdist_group("stack")
 CLIP_SECONDS = 3
-READY_SECONDS = 120
-TOLD_SECONDS = 60
+READY_SECONDS = 300
+TOLD_SECONDS = 180
 RATE = 2
 """How fast it is played: nobody watches."""
 

@@ -11,10 +11,11 @@ import pytest
 from kinstream.catalog import migrate
 from kinstream.settings import CoreSettings
 from kinstream_devkit.apps import Apps
-from kinstream_devkit.embedded.emulator import HOST, free_port
+from kinstream_devkit.embedded.emulator import HOST
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
 from tests.support.ingest import Service, native, published, start, stop
+from tests.support.network import NOBODYS_PORT
 from tests.support.stack import eventually
 
 BURST = 2_000
@@ -68,11 +69,13 @@ def test_one_key_does_not_use_up_anothers_allowance(service, app):
 
 
 def test_reading_has_a_limit_of_its_own(app):
-    answers = [app.reader.get("/v1/trending") for _ in range(30)]
-    codes = {answer.status_code for answer in answers}
-    assert codes == {200, 429}
+    answers = [app.reader.get("/v1/trending") for _ in range(5)]
+    while answers[-1].status_code == 200:
+        answers.append(app.reader.get("/v1/trending"))
+        assert len(answers) < 1_000, "there is no limit"
+    assert {answer.status_code for answer in answers} == {200, 429}
     assert [answer.status_code for answer in answers[:4]] == [200] * 4
-    refused = next(answer for answer in answers if answer.status_code == 429)
+    refused = answers[-1]
     assert refused.json()["code"] == "rate_limited"
     assert int(refused.headers["retry-after"]) >= 1
     assert app.reader.post("/v1/events", json=native()).status_code == 202
@@ -84,7 +87,7 @@ def test_two_processes_share_one_allowance(module_settings, service, app, redis_
     try:
         use_up(app.writer)
         with second.client(app.write_key) as elsewhere:
-            answer = elsewhere.post("/v1/events", json=[native() for _ in range(900)])
+            answer = elsewhere.post("/v1/events", json=[native() for _ in range(1_000)])
             assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     finally:
         assert stop(second) == 0
@@ -92,7 +95,7 @@ def test_two_processes_share_one_allowance(module_settings, service, app, redis_
 
 def test_without_redis_requests_pass_and_a_metric_says_so(module_settings, app, tmp_path):
     migrate(f"sqlite:///{tmp_path}/catalog.sqlite3")
-    absent = {"KINSTREAM_REDIS_URL": f"redis://{HOST}:{free_port()}/0"}
+    absent = {"KINSTREAM_REDIS_URL": f"redis://{HOST}:{NOBODYS_PORT}/0"}
     alone = start(module_settings, tmp_path, limits() | absent)
     try:
         with alone.client(app.write_key) as writer, alone.client(app.secret_key) as reader:
@@ -125,7 +128,7 @@ def test_a_noisy_app_is_slowed_down_and_a_quiet_one_beside_it_loses_nothing(serv
     for thread in threads:
         thread.start()
     try:
-        eventually(lambda: noisy.count(429) > 20, "the noisy app is limited", seconds=30)
+        eventually(lambda: noisy.count(429) > 20, "the noisy app is limited")
         sent = [native() for _ in range(60)]
         quiet = [app.writer.post("/v1/events", json=one).status_code for one in sent]
     finally:

@@ -40,7 +40,7 @@ def run(stack: MediaStack, folder: Path) -> dict[Path, str]:
     sources = [*real_media("video"), *real_media("image")]
     with stack.worker():
         ids = {path: stack.upload(path, str(content_type_of(path))) for path in sources}
-        ends = {path.name: stack.wait(media_id, *FINAL, seconds=120) for path, media_id in ids.items()}
+        ends = {path.name: stack.wait(media_id, *FINAL, seconds=300) for path, media_id in ids.items()}
     assert {name: item["reason"] for name, item in ends.items() if item["state"] != "ready"} == {}
     bucket = stack.settings.names.of(BUCKET_DERIVED)
     for media_id in ids.values():

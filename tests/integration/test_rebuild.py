@@ -69,7 +69,7 @@ def attempt(settings: CoreSettings, folder: Path, words: int) -> bool:
     return True
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_a_rebuild_that_dies_at_every_step_in_turn_ends_exact(settings: CoreSettings, tmp_path: Path):
     provision(settings, [processor.resource() for processor in discover()])
     views = [event(type="content.viewed", data={"content_id": "story"}) for _ in range(VIEWS)]

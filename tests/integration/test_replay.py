@@ -203,7 +203,7 @@ async def test_replay_that_is_killed_goes_on_where_it_stopped(settings: CoreSett
             archive(settings, f"part-{number:02d}", part)
         async with counting(settings, worker, Activity()):
             first = await asyncio.create_subprocess_exec(
-                *command(data_dir, "--rate", "400"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                *command(data_dir, "--rate", "100"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
             logs = data_dir / "replays"
             await asyncio.to_thread(

@@ -26,7 +26,7 @@ def _send(stack: RunningStack, customer: str, key: str | None = None) -> httpx.R
         "device_id": "ipad-1",
         "occurred_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    return httpx.post(f"{stack.url}/v1/events", json=event, auth=(key or stack.write_key, ""), timeout=20)
+    return httpx.post(f"{stack.url}/v1/events", json=event, auth=(key or stack.write_key, ""), timeout=60)
 
 
 def _counted(stack: RunningStack, customer: str) -> int:
@@ -61,7 +61,7 @@ def test_second_start_finds_its_data_and_its_keys_again(tmp_path: Path) -> None:
     with running_stack(tmp_path / "data") as second:
         assert (second.write_key, second.secret_key) == (first.write_key, first.secret_key)
         assert second.url == first.url
-        assert _counted(second, customer) == 1
+        eventually(lambda: _counted(second, customer) == 1, "its data is there")
         # Ctrl-C is as good as SIGTERM.
         assert second.stop(signal.SIGINT) == 0
 
@@ -74,7 +74,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_start_finds_its_data(
         first.process.wait()
         eventually(lambda: not any(map(psutil.pid_exists, children)), "all children have ended")
     with running_stack(tmp_path / "data") as second:
-        assert _counted(second, customer) == 1
+        eventually(lambda: _counted(second, customer) == 1, "its data is there")
 
 
 @pytest.mark.parametrize("child", [*SERVICES, REDIS])
@@ -97,7 +97,7 @@ def test_emulator_that_stops_cleanly_comes_back_with_all_it_held(stack: RunningS
 
     stack.kill(EMULATOR, signal.SIGTERM)
 
-    assert _counted(stack, customer) == 1
+    eventually(lambda: _counted(stack, customer) == 1, "its data is there")
     _send_counted(stack)
 
 

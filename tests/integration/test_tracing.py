@@ -8,11 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kinstream_devkit.embedded.emulator import wait_until
 from kinstream_devkit.generate.media import write_photo
 from tests.support.collector import Collector, Span, collector
 from tests.support.stack import RunningStack, eventually, kinstream, running_stack
 
 pytestmark = pytest.mark.xdist_group("stack")
+UPLOADS = 4
 CUSTOMER = "fam-that-nobody-may-read-of"
 
 
@@ -40,12 +42,14 @@ def send(stack: RunningStack, **headers: str) -> None:
         "occurred_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "data": {"content_id": "story-1"},
     }
-    answer = httpx.post(f"{stack.url}/v1/events", json=event, auth=(stack.write_key, ""), headers=headers)
+    answer = httpx.post(
+        f"{stack.url}/v1/events", json=event, auth=(stack.write_key, ""), headers=headers, timeout=60
+    )
     assert answer.status_code == 202
 
 
 def first(told: Collector, name: str, trace_id: str = "") -> Span:
-    eventually(lambda: bool(told.named(name, trace_id)), f"a span {name}", 60)
+    eventually(lambda: bool(told.named(name, trace_id)), f"a span {name}")
     return told.named(name, trace_id)[0]
 
 
@@ -69,14 +73,14 @@ def test_client_cannot_decide_what_is_traced(traced: RunningStack, told: Collect
     theirs = "0af7651916cd43dd8448eb211c80319c"
     before = len(told.named("POST /v1/events"))
     send(traced, traceparent=f"00-{theirs}-b7ad6b7169203331-01")
-    eventually(lambda: len(told.named("POST /v1/events")) > before, "the request's span", 60)
+    eventually(lambda: len(told.named("POST /v1/events")) > before, "the request's span")
     assert not [span for span in told.spans if span.trace_id == theirs]
 
 
 def test_reading_is_traced_by_the_route_and_not_by_the_address(traced: RunningStack, told: Collector):
     authorization = {"Authorization": f"Bearer {traced.secret_key}"}
-    httpx.get(f"{traced.url}/v1/customers/{CUSTOMER}/counters", headers=authorization)
-    httpx.get(f"{traced.url}/somewhere/{CUSTOMER}")
+    httpx.get(f"{traced.url}/v1/customers/{CUSTOMER}/counters", headers=authorization, timeout=60)
+    httpx.get(f"{traced.url}/somewhere/{CUSTOMER}", timeout=60)
     first(told, "GET /v1/customers/{customer_id}/counters")
     assert first(told, "request").attributes == {"http.response.status_code": 404}
 
@@ -87,16 +91,19 @@ def test_trace_of_an_upload_goes_on_in_the_processes_of_celery(
     photo = tmp_path / "photo.jpg"
     write_photo(photo, 400, 300, orientation=1)
     data_dir = str(traced.data_dir)
-    done = kinstream("media", "put", "--customer", CUSTOMER, str(photo), "--data-dir", data_dir)
-    assert done.returncode == 0, done.stderr
-    dispatch = first(told, "dispatch media")
-    eventually(
-        lambda: (
-            {"main"} <= {s.attributes.get("step") for s in told.named("work on media", dispatch.trace_id)}
-        ),
-        "the span of the main step",
-        60,
-    )
+
+    def is_whole() -> bool:
+        dispatched = {one.trace_id for one in told.named("dispatch media")}
+        worked_on = {one.trace_id for one in told.named("work on media") if one.attributes["step"] == "main"}
+        return bool(dispatched & worked_on)
+
+    # These processes give a span up that a busy collector does not take within seconds: then the next one.
+    for _ in range(UPLOADS):
+        done = kinstream("media", "put", "--customer", CUSTOMER, str(photo), "--data-dir", data_dir)
+        assert done.returncode == 0, done.stderr
+        if wait_until(is_whole, lambda: True, 30):
+            return
+    raise AssertionError("no trace has its main step")
 
 
 def test_nothing_of_a_customer_is_in_any_span(traced: RunningStack, told: Collector):

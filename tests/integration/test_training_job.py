@@ -16,7 +16,7 @@ import pytest
 from tests.support.archive_files import DAY_MS, SCHEMA, archived, parquet, tastes
 from tests.support.spark import lists_in, train_all
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(1_200)]
 
 AS_OF_MS = 1_790_000_000_000
 END_MS = AS_OF_MS - 3_600_000

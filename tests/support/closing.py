@@ -33,7 +33,7 @@ START_MS = (
 LISTENER = "listener"
 OVER_MS = 75 * MINUTE_MS
 """From a session's end to its closing: two gaps and the lateness."""
-_ARRIVAL_SECONDS = 60
+_ARRIVAL_SECONDS = 180
 
 
 class KilledError(Exception):

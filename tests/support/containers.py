@@ -20,8 +20,8 @@ MINISTACK = "ministackorg/ministack:latest"
 REDIS = "redis:7-bookworm"
 POSTGRES = "postgres:15-bookworm"
 
-_START_SECONDS = 60
-_ASK_SECONDS = 30
+_START_SECONDS = 240
+_ASK_SECONDS = 120
 
 
 @cache

@@ -24,6 +24,8 @@ from tests.support.scripted_emr import Script, ScriptedEmr, door
 CUSTOMERS = ("fam-1", "fam-2")
 LEASE_SECONDS = 30
 _MOST_TRIGGERS = 6
+PATIENCE_SECONDS = 180
+"""A bound for a hang."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,9 @@ class EmrStand(Bench):
 
     async def until_launched(self, attempts: int = 1) -> None:
         """Wait until so many were launched."""
-        for _ in range(3000):
-            if len(self.emr.attempts) >= attempts:
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("nothing was launched")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.emr.attempts) < attempts:  # noqa: ASYNC110 - EMR is another thread's
+                await asyncio.sleep(0.01)
 
     async def last(self) -> Run:
         """The newest run."""
@@ -122,10 +122,9 @@ class EmrStand(Bench):
         # It reaches nothing any more: what it would do in its last moments does not happen.
         await trigger.close()
         # What it had sent before is done long before its lease runs out; what comes later never arrives.
-        for _ in range(3000):
-            if not self.faults.under_way:
-                break
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.faults.under_way:  # noqa: ASYNC110 - the proxy is another thread's
+                await asyncio.sleep(0.01)
         return self.faults.has_died(0)
 
     async def deaths(

@@ -68,8 +68,10 @@ class Engine:
         return self._groups[chosen.name]
 
     async def run(self, processor: str | Processor, *chunks: Sequence[Event], app: str = APP) -> Outcome:
-        """Process one group of messages, one a chunk."""
-        return await self.group(processor).run([message(chunk, app) for chunk in chunks])
+        """Process one group of messages, one a chunk, and what a worker does soon after."""
+        outcome = await self.group(processor).run([message(chunk, app) for chunk in chunks])
+        await self.worker.roll_up.run()
+        return outcome
 
     async def item(self, table: str, key: keys.Key) -> dict[str, Any]:
         """The plain values of an item; empty where there is none."""

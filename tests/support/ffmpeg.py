@@ -33,7 +33,7 @@ def complaints(path: Path) -> str:
         ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-map", "0", "-f", "null", "-"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     return done.stderr if done.returncode == 0 else f"exit {done.returncode}: {done.stderr}"
@@ -86,11 +86,11 @@ def loudness(path: Path) -> float:
 
 def _heard(path: Path, audio_filter: str) -> str:
     command = ["ffmpeg", "-nostdin", "-i", str(path), "-af", audio_filter, "-f", "null", "-"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stderr
 
 
 def _run(*command: str) -> bytes:
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done.stdout
 

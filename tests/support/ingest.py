@@ -29,11 +29,14 @@ from kinstream_devkit.apps import Apps
 from kinstream_devkit.embedded.emulator import HOST, free_port
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
+from tests.support.network import NOBODYS_PORT
+from tests.support.stack import PATIENCE
 
 URL_KEY = "a key for signed urls in the tests"
-_START_SECONDS = 60
-_STOP_SECONDS = 20
-_ARRIVAL_SECONDS = 30
+_START_SECONDS = 180
+_STOP_SECONDS = 120
+_ARRIVAL_SECONDS = 60
+"""Since the last message: a bound for a hang, no measure of speed."""
 _QUIET_SECONDS = 1
 
 
@@ -56,7 +59,7 @@ class Service:
 
     def client(self, key: str) -> httpx.Client:
         """An HTTP client that sends this key."""
-        return httpx.Client(base_url=self.url, auth=(key, ""), timeout=30, trust_env=False)
+        return httpx.Client(base_url=self.url, auth=(key, ""), timeout=60, trust_env=False)
 
 
 @dataclass
@@ -74,10 +77,11 @@ def start(settings: CoreSettings, folder: Path, variables: Mapping[str, str] | N
     """An ingest-api that is ready; `variables` are added to its environment."""
     port = free_port()
     environment = os.environ | {
+        **PATIENCE,
         "KINSTREAM_NAME_PREFIX": settings.name_prefix,
         "KINSTREAM_AWS_ENDPOINT_URL": str(settings.aws_endpoint_url),
         "KINSTREAM_CATALOG_URL": f"sqlite:///{folder}/catalog.sqlite3",
-        "KINSTREAM_REDIS_URL": f"redis://{HOST}:{free_port()}/0",
+        "KINSTREAM_REDIS_URL": f"redis://{HOST}:{NOBODYS_PORT}/0",
         "KINSTREAM_HTTP_PORT": str(port),
         "KINSTREAM_READY_FILE": str(folder / f"ready-{port}"),
         "KINSTREAM_MEDIA_URL_KEY": URL_KEY,
@@ -167,6 +171,7 @@ def published(
     while time.monotonic() < deadline:
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=_QUIET_SECONDS)
         messages = answer.get("Messages", [])
+        deadline = time.monotonic() + _ARRIVAL_SECONDS if messages else deadline
         for message in messages:
             chunk = decode_chunk(message["Body"])
             found += chunk.events if chunk.app == app.name else []

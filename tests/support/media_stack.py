@@ -35,6 +35,8 @@ from kinstream_devkit.provision import provision
 from tests.support.ingest import URL_KEY
 
 FINAL = ("ready", "failed")
+_PATIENCE_SECONDS = 180
+"""A bound for a hang, no measure of speed."""
 
 _WORKER = """
 import sys
@@ -70,9 +72,11 @@ class MediaStack:
         self._server = uvicorn.Server(uvicorn.Config(self._app(), port=0, log_level="warning", ws="none"))
         self._serving = threading.Thread(target=self._server.run)
         self._serving.start()
-        until(lambda: self._server.started, 10, "the API to start")
+        until(lambda: self._server.started, "the API to start")
         port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{port}")
+        self.api = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE_SECONDS, trust_env=False
+        )
 
     def _app(self) -> FastAPI:
         async def known(_: ApiKey) -> bool:
@@ -101,7 +105,7 @@ class MediaStack:
         log = self._folder / "worker.log"
         with log.open("ab") as sink:
             process = self._spawn(ready, sink, extra)
-        until(lambda: ready.exists() or process.poll() is not None, 30, "the worker to start")
+        until(lambda: ready.exists() or process.poll() is not None, "the worker to start")
         assert process.poll() is None, log.read_text()[-3000:]
         return process
 
@@ -114,6 +118,7 @@ class MediaStack:
                 "KINSTREAM_AWS_ENDPOINT_URL": str(self.settings.aws_endpoint_url),
                 "KINSTREAM_CATALOG_URL": self.settings.catalog_url.get_secret_value(),
                 "KINSTREAM_READY_FILE": str(ready),
+                "KINSTREAM_REDIS_TIMEOUT_SECONDS": "10",
                 "KINSTREAM_MEDIA_WORK_DIR": str(self.work_dir),
             }
             | extra,
@@ -143,6 +148,8 @@ class MediaStack:
             declared["upload"]["url"],
             data=declared["upload"]["fields"],
             files={"file": (path.name, path.read_bytes())},
+            timeout=_PATIENCE_SECONDS,
+            trust_env=False,
         )
         assert sent.is_success, sent.text
         return declared["media_id"]
@@ -150,8 +157,8 @@ class MediaStack:
     def read(self, media_id: str) -> dict:
         return self.api.get(f"/v1/media/{media_id}", headers=bearer(self.secret_key)).json()
 
-    def wait(self, media_id: str, *states: str, seconds: float = 60) -> dict:
-        until(lambda: self.read(media_id)["state"] in states, seconds, f"{media_id} to be {states}")
+    def wait(self, media_id: str, *states: str, seconds: float = _PATIENCE_SECONDS) -> dict:
+        until(lambda: self.read(media_id)["state"] in states, f"{media_id} to be {states}", seconds)
         return self.read(media_id)
 
     def attempt(self, media_id: str, step: str = MAIN) -> int:
@@ -186,7 +193,7 @@ class MediaStack:
     def wait_until_idle(self) -> None:
         # A message whose deletion was cut off comes once more when the queue's two minutes are over.
         names = [self.settings.names.of(name) for name in (QUEUE_UPLOADS, QUEUE_MEDIA, QUEUE_MEDIA_LARGE)]
-        until(lambda: not any(map(self.depth, names)), 150, "the queues to be empty")
+        until(lambda: not any(map(self.depth, names)), "the queues to be empty", 120 + _PATIENCE_SECONDS)
 
     def close(self) -> None:
         self.api.close()
@@ -203,7 +210,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = _PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
@@ -213,7 +220,7 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
 def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(20)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

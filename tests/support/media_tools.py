@@ -17,7 +17,7 @@ import pytest
 REQUIRED = "KINSTREAM_TESTS_REQUIRE_MEDIA_TOOLS"
 """Set where missing tools are to fail the tests that need them, not skip them."""
 
-_SECONDS = 120
+_SECONDS = 300
 _TOOLS = ("ffmpeg", "ffprobe", "exiftool")
 _GRID = 24
 _TELLING_GROUPS = re.compile(r"GPS|XMP|IPTC|MakerNotes|Photoshop|EXIF|ExifIFD|IFD\d|Keys|ItemList|UserData")

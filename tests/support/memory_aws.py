@@ -34,17 +34,23 @@ class ForgetfulDynamoDb(MemoryDynamoDb):
         return answer | {"Responses": found}
 
     def handle_part(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Leave half of the keys of a read unread."""
+        """Leave half of the keys of a read unread, half of a batch unwritten."""
+        ((table, spec),) = request.get("RequestItems", {"": []}).items()
+        if action == "BatchWriteItem":
+            middle = len(spec) // 2
+            if spec[:middle]:
+                self.handle(action, {"RequestItems": {table: spec[:middle]}})
+            return {"UnprocessedItems": {table: spec[middle:]}}
         if action != "BatchGetItem":
             return self.handle(action, request)
-        ((table, spec),) = request["RequestItems"].items()
         middle = len(spec["Keys"]) // 2
         read, left = spec["Keys"][:middle], spec["Keys"][middle:]
         answer = self.handle(action, {"RequestItems": {table: {"Keys": read}}})
         return answer | {"UnprocessedKeys": {table: {"Keys": left}}}
 
-    def _heard(self, table: str, before: Item | None, after: Item, in_transaction: bool) -> None:
-        self._before[table, after["pk"]["S"], after["sk"]["S"]] = before
+    def _heard(self, table: str, before: Item | None, after: Item | None, in_transaction: bool) -> None:
+        item = after or before or {}
+        self._before[table, item["pk"]["S"], item["sk"]["S"]] = before
         self._listener(table, before, after, in_transaction)
 
 

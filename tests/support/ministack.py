@@ -16,8 +16,9 @@ from kinstream_devkit.embedded.emulator import (
 )
 
 _START_ATTEMPTS = 4
-_START_SECONDS = 30
-_STOP_SECONDS = 10
+_START_SECONDS = 120
+_STOP_SECONDS = 60
+"""Killed, it would lose what it is to save."""
 
 
 @contextmanager

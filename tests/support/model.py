@@ -23,8 +23,7 @@ from kinstream.resources import (
     TABLE_RECORDS,
     TABLE_REGISTRY,
 )
-from session_worker.engine.worker import _AWAY as AWAY
-from session_worker.engine.worker import Consumer
+from session_worker.engine.worker import AWAY, Consumer
 from session_worker.main import Worker
 from session_worker.processor import Processor, Stateful, discover
 from session_worker.processors.activity import Activity
@@ -167,6 +166,8 @@ class World:
             number = random.randrange(len(self.workers))
             if len(self.gate.calls) < len(self.workers):
                 self.receive(number, random.choice(self.processors).name, random.randrange(2), [])
+            if random.random() < TROUBLE / 5:
+                self.upkeep(number)
             if self.gate.calls:
                 call = random.choice(self.gate.calls)
                 fate = random.choice(fates_of(call)) if random.random() < TROUBLE else Fate.DONE
@@ -246,7 +247,11 @@ class World:
         running.worker = Worker(self._settings, **clients, s3=None, clock=now_ms)
         (activity,) = (processor for processor in self.processors if isinstance(processor, Activity))
         closing = running.worker.closing(activity)
-        running.upkeep = (running.worker.outbox.sweep, running.worker.scores.flush, closing.sweep)
+        roll_up = running.worker.roll_up
+        running.upkeep = (
+            *(running.worker.outbox.sweep, running.worker.scores.flush, closing.sweep),
+            *(roll_up.run, roll_up.sweep),
+        )
         self.gate.open = True
         running.consumers = {
             processor.name: self.gate.complete(running.worker.consumers(processor))
@@ -255,7 +260,9 @@ class World:
         self.gate.open = False
         return running
 
-    def _written(self, table: str, before: Item | None, after: Item, in_transaction: bool) -> None:
+    def _written(self, table: str, before: Item | None, after: Item | None, in_transaction: bool) -> None:
+        if after is None:
+            return
         new, old = from_item(after), from_item(before or {})
         if table == self.names.of(TABLE_COUNTERS) and "due_at_ms" in new:
             if "due_at_ms" not in old:
@@ -282,6 +289,8 @@ class World:
 
 def fates_of(call: Call) -> Sequence[Fate]:
     """What may befall a call but that it is just done."""
+    if call.action == "BatchWriteItem":
+        return Fate.LOST, Fate.LATE, Fate.AWAY, Fate.THROTTLED, Fate.PARTIAL
     if call.action in {"BatchGetItem", "GetItem", "Query"}:
         return Fate.STALE, Fate.PARTIAL, Fate.AWAY, Fate.THROTTLED
     return Fate.LOST, Fate.LATE, Fate.AWAY, Fate.THROTTLED, Fate.CONFLICT, Fate.PARTIAL

@@ -16,7 +16,10 @@ import psutil
 from kinstream_devkit.embedded.emulator import HOST, free_port
 from tests.support.background import background_loop
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 120
+NOBODYS_PORT = 9
+"""Low enough for nobody to be given it by chance: who calls it is refused."""
+
 _PIECE_BYTES = 64 * 1024
 _LOOK_SECONDS = 0.005
 

@@ -190,10 +190,10 @@ def fake_opensearch() -> Iterator[FakeOpenSearch]:
 
     with background_loop("opensearch") as loop:
         try:
-            fake.url = f"http://{HOST}:{asyncio.run_coroutine_threadsafe(start(), loop).result(30)}"
+            fake.url = f"http://{HOST}:{asyncio.run_coroutine_threadsafe(start(), loop).result(120)}"
             yield fake
         finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(120)
 
 
 async def _checked(request: web.Request, schema: Mapping[str, Any]) -> Any:

@@ -10,8 +10,8 @@ from kinstream_devkit.embedded.emulator import HOST, free_port, wait_until
 from kinstream_devkit.embedded.redis_server import redis_answers, redis_command
 
 _START_ATTEMPTS = 4
-_START_SECONDS = 30
-_STOP_SECONDS = 10
+_START_SECONDS = 120
+_STOP_SECONDS = 60
 
 
 @contextmanager

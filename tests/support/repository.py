@@ -31,7 +31,7 @@ def environment_in(copy: Path) -> dict[str, str]:
 
 
 def run_in(
-    copy: Path, *command: str | Path, variables: Mapping[str, str] | None = None, seconds: float = 300
+    copy: Path, *command: str | Path, variables: Mapping[str, str] | None = None, seconds: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of this environment in the copy, to its end."""
     return subprocess.run(

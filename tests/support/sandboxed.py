@@ -84,13 +84,13 @@ def take_memory_in_threads(threads: int, count: int) -> int:
 
     def take() -> None:
         block = b"x" * count
-        everybody.wait(10)
+        everybody.wait(120)
         taken.append(len(block))
 
     running = [threading.Thread(target=take) for _ in range(threads)]
     for one in running:
         one.start()
-    everybody.wait(10)
+    everybody.wait(120)
     for one in running:
         one.join()
     return sum(taken)

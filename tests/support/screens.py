@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 
-_TIMEOUT_SECONDS = 60
+_TIMEOUT_SECONDS = 180
 
 
 class Screen:

@@ -17,7 +17,7 @@ class _Caller:
     """One key's connection to one API."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._client = httpx.Client(base_url=url, auth=(key, ""), timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, auth=(key, ""), timeout=60, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +65,8 @@ class Reader(_Caller):
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON of an answer that must be 200, trying again while the API is away."""
-        for _ in range(100):
+        give_up = time.monotonic() + GIVE_UP_SECONDS
+        while time.monotonic() < give_up:
             try:
                 answer = self._client.get(path, params=query)
             except httpx.TransportError:

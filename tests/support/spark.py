@@ -23,7 +23,7 @@ _CONF = {
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xss16m",
 }
 _SCRIPT = Path(__file__).with_name("train_many.py")
-_SECONDS = 400
+_SECONDS = 900
 
 
 def train_all(

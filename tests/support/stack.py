@@ -15,11 +15,20 @@ import pytest
 
 from kinstream_devkit.embedded.emulator import console_script
 
-STOP_SECONDS = 30
+STOP_SECONDS = 120
 """Users are promised 10 s; a machine that runs the whole suite at once may take longer."""
 
-_START_SECONDS = 120
+_COMMAND_SECONDS = 300
 _TEN_YEARS_SECONDS = 10 * 365 * 86_400
+
+PATIENCE = {
+    "KINSTREAM_AWS_TIMEOUT_SECONDS": "10",
+    "KINSTREAM_REDIS_TIMEOUT_SECONDS": "10",
+    "KINSTREAM_MEDIA_IMAGE_WAIT_SECONDS": "25",
+    "KINSTREAM_SHUTDOWN_GRACE_SECONDS": "20",
+}
+"""For a machine on which an emulator may stand still for seconds: what a service gives up by itself is right
+in production, and not what most tests are about. Nothing waits so long where all goes well."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ def kinstream(
         env=os.environ | dict(variables or {}),
         capture_output=True,
         text=True,
-        timeout=_START_SECONDS,
+        timeout=_COMMAND_SECONDS,
         check=False,
     )
 
@@ -92,7 +101,7 @@ def running_stack(data_dir: Path, variables: Mapping[str, str] | None = None) ->
     with stderr_file.open("w") as stderr:
         process = subprocess.Popen(
             [*command, "--restart-delay-seconds", "0.1"],
-            env=os.environ | retention | dict(variables or {}),
+            env=os.environ | PATIENCE | retention | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,

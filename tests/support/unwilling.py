@@ -21,7 +21,7 @@ _REFUSAL = json.dumps(
 ).encode()
 # Of one connection, so they belong to one side of the proxy alone.
 _HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 120
 
 
 @dataclass(frozen=True)

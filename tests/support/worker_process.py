@@ -20,7 +20,7 @@ from session_worker.processor import discover
 from tests.support.engine import message
 from tests.support.repository import ROOT
 
-_STOP_SECONDS = 30
+_STOP_SECONDS = 120
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
 
 

@@ -20,14 +20,14 @@ from kinstream.chunks import TYPES_ATTRIBUTE, Chunk, encode_chunk, types_attribu
 from kinstream.dynamo import from_item, to_item
 from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.events import Event, parse_time_ms
-from kinstream.resources import TABLE_REGISTRY, TOPIC_EVENTS
+from kinstream.resources import TABLE_COUNTERS, TABLE_REGISTRY, TOPIC_EVENTS
 from kinstream.settings import CoreSettings
 from kinstream_devkit.generate.walks import Place
 from session_worker.main import Worker
 from session_worker.settings import WorkerSettings
 
 _PUBLISH_BATCH = 5
-_READY_SECONDS = 60
+_READY_SECONDS = 180
 _POLL_SECONDS = 0.1
 
 
@@ -85,6 +85,10 @@ class Deployment:
         )
         for page in pages:
             yield from map(from_item, page["Items"])
+
+    def journal(self) -> list[dict[str, Any]]:
+        """What is counted and has not been added to the counters of contents yet."""
+        return [row for row in self.rows(TABLE_COUNTERS) if "sums" in row]
 
     def put_place(self, app: str, place: Place) -> None:
         """Make a place known."""
@@ -200,7 +204,7 @@ def worker_processes(
             process.terminate()
         for process in workers.running.values():
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

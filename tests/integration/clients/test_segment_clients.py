@@ -223,7 +223,7 @@ def test_the_key_may_travel_in_the_body_alone_whatever_the_body_is_labelled(serv
     message = in_node(*CALLS[0])["message"] | {"type": "track", "messageId": "one"}
     late = message | {"messageId": "late", "timestamp": "2001-01-01T00:00:00Z"}
     body = gzip.compress(json.dumps({"batch": [message, late], "writeKey": app.write_key}).encode())
-    with httpx.Client(base_url=service.url, trust_env=False) as client:
+    with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as client:
         answer = client.post("/v1/batch", content=body, headers={"Content-Type": "text/plain"})
         single = client.post("/v1/t", json=message | {"messageId": "two", "writeKey": app.write_key})
         wrong = client.post("/v1/t", json=message | {"writeKey": app.write_key + "x"})
@@ -241,7 +241,7 @@ def test_the_key_may_travel_in_the_body_alone_whatever_the_body_is_labelled(serv
 
 def test_a_page_of_any_origin_may_read_a_refusal_and_when_to_come_again(service):
     origin = {"Origin": "https://shop.example"}
-    with httpx.Client(base_url=service.url, headers=origin, trust_env=False) as client:
+    with httpx.Client(base_url=service.url, headers=origin, timeout=60, trust_env=False) as client:
         asked = {
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization,x-retry-count",

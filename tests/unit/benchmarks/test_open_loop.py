@@ -119,7 +119,7 @@ async def test_a_request_without_an_answer_is_given_up_and_sent_again():
         return TAKEN
 
     async with server(answer) as (port, tries):
-        load = load_on(port, 2, again=True, patience_seconds=0.1)
+        load = load_on(port, 2, again=True, patience_seconds=1)
         await load.run()
     assert tries == {0: 2, 1: 1}
     assert (summary(load)["given_up"], load.unfinished) == (1, 0)

@@ -106,7 +106,7 @@ def test_a_plan_costs_what_the_cost_model_of_the_benchmarks_says():
             events_a_chunk=20,
             messages_a_receive=10,
             queues=4,
-            write_units_per_1000=344 + 200 + (1759 + 285 + 244) * content + 580 * 0.1,
+            write_units_per_1000=344 + 200 + (329 + 285 + 244) * content + 580 * 0.1,
             read_units_per_1000=100 + 100 * content + 100 * 0.1,
             cpu_us_an_event=1,
             cpu_utilisation=1,

@@ -50,7 +50,7 @@ class Watched:
             log_file=self.folder / f"{name}.log",
             is_ready=ready.exists,
             stop_rank=rank,
-            stop_seconds=10,
+            stop_seconds=120,
             ready_file=ready,
         )
 

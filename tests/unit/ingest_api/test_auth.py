@@ -182,9 +182,9 @@ async def test_a_token_is_looked_at_once_and_never_remembered_beyond_its_end():
     for _ in range(5):
         await authenticator.reader(same)
     assert looking.looked == 6
-    ending = bearer(SIGNER.token(exp=int(time.time()) - 28, iat=None))
+    ending = bearer(SIGNER.token(exp=int(time.time()) - 27, iat=None))
     await authenticator.reader(ending)
-    await asyncio.sleep(2.1)
+    await asyncio.sleep(3.1)
     with pytest.raises(ApiError) as refusal:
         await authenticator.reader(ending)
     assert refusal.value.code == "token_expired"

@@ -15,12 +15,12 @@ from ingest_api.live_hub import Listener, LiveHub, StreamBounds
 from kinstream import live
 from tests.support.network import proxy
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 
 
 def client(url: str) -> Any:
     return redis.asyncio.Redis.from_url(
-        url, socket_timeout=3, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0)
+        url, socket_timeout=30, socket_connect_timeout=30, retry=Retry(NoBackoff(), 0)
     )
 
 
@@ -32,7 +32,11 @@ async def store(redis_url: str) -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def hub(store: Any, name_prefix: str) -> AsyncIterator[LiveHub]:
-    made = LiveHub(store, name_prefix, StreamBounds(waiting_events=15, listeners_of_customer=50))
+    made = LiveHub(
+        store,
+        name_prefix,
+        StreamBounds(waiting_events=15, listeners_of_customer=50, answer_seconds=WAIT_SECONDS),
+    )
     yield made
     await made.close()
 
@@ -115,7 +119,7 @@ async def test_listeners_end_when_redis_falls_silent_and_new_ones_hear_again(
 ):
     with proxy(redis_url) as wire:
         async with client(wire.url.replace("http", "redis")) as store:
-            hub = LiveHub(store, name_prefix, StreamBounds(quiet_seconds=0.2))
+            hub = LiveHub(store, name_prefix, StreamBounds(quiet_seconds=1))
             listener = await hub.listen("demo", "fam-1")
             await asyncio.to_thread(wire.cut, trouble)
             await until_ended(listener)

@@ -189,9 +189,12 @@ data "aws_iam_policy_document" "counting" {
     resources = [local.table.ledger]
   }
 
+  # All but UpdateItem are for the journal of counters that many customers share.
   statement {
-    sid       = "Counters"
-    actions   = ["dynamodb:UpdateItem"]
+    sid = "Counters"
+    actions = [
+      "dynamodb:UpdateItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:BatchWriteItem",
+    ]
     resources = [local.table.counters]
   }
 

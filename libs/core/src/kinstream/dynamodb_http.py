@@ -68,6 +68,10 @@ class DynamoDbHttp:
         """BatchGetItem."""
         return await self._call("BatchGetItem", request)
 
+    async def batch_write_item(self, **request: Any) -> dict[str, Any]:
+        """BatchWriteItem."""
+        return await self._call("BatchWriteItem", request)
+
     async def get_item(self, **request: Any) -> dict[str, Any]:
         """GetItem."""
         return await self._call("GetItem", request)

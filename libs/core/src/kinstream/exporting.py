@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-_AT_ONCE_TIMEOUT_SECONDS = 1.0
+_AT_ONCE_TIMEOUT_SECONDS = 3.0
 """For who waits for each span of its own to be sent."""
 
 _TIMEOUT_SECONDS = 10.0
@@ -50,7 +50,7 @@ def exporting(service: str, settings: CoreSettings) -> Iterator[None]:
 
 
 def export_spans_at_once(service: str, settings: CoreSettings) -> None:
-    """From now on send each span when it ends, from the thread in which it does, for about a second at most.
+    """From now on send each span when it ends, from the thread in which it does, for a few seconds at most.
 
     For processes with few spans that fork: a thread of the exporter's would not live on in the child, or
     would be begun anew in one that must have no such thing. Nothing where no collector is set.

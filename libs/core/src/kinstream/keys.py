@@ -3,12 +3,19 @@
 Every key of a customer's data begins with the app. `(pk, sk)` unless the function says otherwise.
 """
 
+from base64 import urlsafe_b64encode
 from hashlib import blake2b
 
 from kinstream.ledger_format import join_key, split_key
 
 CONTENT_SLOTS = 16
 """Rows over which a content's counters are spread; a reader sums them."""
+
+JOURNAL_PARTS = 4
+"""Partitions over which a slot's journal is spread: one worker's writes are near what a single one takes."""
+
+ROLLED_UP_TO = "rolled_up_to"
+"""Attribute of a counter's slot: the number of the last batch of the journal that is in it."""
 
 DUE_SHARD = "due"
 PENDING_SHARDS = 4
@@ -21,7 +28,12 @@ _TOTAL = "total"
 
 def counter(app: str, *parts: str) -> Key:
     """Counters table: any counter, by its name in parts."""
-    return join_key(app, *parts), _TOTAL
+    return total(join_key(app, *parts))
+
+
+def total(partition: str) -> Key:
+    """Counters table: a counter, by its partition key."""
+    return partition, _TOTAL
 
 
 def customer_counters(app: str, customer_id: str) -> Key:
@@ -32,6 +44,28 @@ def customer_counters(app: str, customer_id: str) -> Key:
 def content_counters(app: str, content_id: str, slot: int) -> Key:
     """Counters table: `likes`, `views` and `viewers` of a content, one of its slots."""
     return counter(app, "content", content_id, str(slot))
+
+
+def journal_part(slot: int, part: int) -> str:
+    """Counters table: partition key of the entries in one part of a slot's journal, which is no app's."""
+    return join_key("", "journal", str(slot), str(part))
+
+
+def journal_entry(slot: int, added_at_ms: int, name: str) -> Key:
+    """Counters table: what one transaction adds to counters of a slot. The oldest sorts first."""
+    digest = urlsafe_b64encode(blake2b(name.encode(), digest_size=9).digest()).decode()
+    return journal_entry_of(slot, f"{added_at_ms:013d}-{digest}")
+
+
+def journal_entry_of(slot: int, sort_key: str) -> Key:
+    """The key of an entry, by its sort key."""
+    part = blake2b(sort_key.encode(), digest_size=1).digest()[0] % JOURNAL_PARTS
+    return journal_part(slot, part), sort_key
+
+
+def journal_batch(slot: int) -> Key:
+    """Counters table: the batch of a slot's journal that is being added to its counters, or was last."""
+    return join_key("", "journal", str(slot)), "batch"
 
 
 def like(app: str, customer_id: str, content_id: str) -> Key:

@@ -6,7 +6,6 @@ small tuple that its processor chose; equal facts are stored once, and many of t
 """
 
 import sys
-import threading
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,9 +14,9 @@ from itertools import pairwise
 from operator import itemgetter
 
 import msgspec
-import zstandard
 
 from kinstream.errors import PermanentError
+from kinstream.packing import packed, unpacked
 
 OFFSET_BITS = 22
 HASH_BITS = 42
@@ -31,21 +30,8 @@ Fact = tuple[str | int | float | None, ...]
 
 MAX_FACTS_BYTES = 1024 * 1024
 """Before compression, so that a bucket in memory is bounded too: an hour of the longest names."""
-_WORTH_BYTES = 256
-"""Facts of fewer bytes are stored as they are."""
 
 _HASH_MASK = (1 << HASH_BITS) - 1
-
-
-class _Zstandard(threading.local):
-    """Costly to make, kept for good, and not to be shared between threads."""
-
-    def __init__(self) -> None:
-        self.compress = zstandard.ZstdCompressor(level=1).compress
-        self.decompress = zstandard.ZstdDecompressor().decompress
-
-
-_zstandard = _Zstandard()
 
 
 def entry_of(event_id: str, offset_ms: int, key: bytes) -> int:
@@ -114,7 +100,7 @@ def encode_bucket(bucket: Bucket) -> tuple[bytes, bytes]:
     plain = msgspec.msgpack.encode((table, width, codes.tobytes()))
     if len(plain) > MAX_FACTS_BYTES:
         raise PermanentError(f"more than {MAX_FACTS_BYTES:,} bytes of facts of one key in one bucket of time")
-    return entries.tobytes(), plain if len(plain) < _WORTH_BYTES else _zstandard.compress(plain)
+    return entries.tobytes(), packed(plain)
 
 
 def decode_bucket(start_ms: int, entries: bytes, facts: bytes, version: int, state: bytes = b"") -> Bucket:
@@ -122,10 +108,8 @@ def decode_bucket(start_ms: int, entries: bytes, facts: bytes, version: int, sta
     order = array("Q", entries)
     if sys.byteorder == "little":
         order.byteswap()
-    # A frame begins with 0x28, which is a small number to msgpack; plain facts begin as an array does.
-    plain = _zstandard.decompress(facts) if facts.startswith(zstandard.FRAME_HEADER) else facts
-    table, width, packed = msgspec.msgpack.decode(plain)
-    codes = array(width, packed)
+    table, width, numbers = msgspec.msgpack.decode(unpacked(facts))
+    codes = array(width, numbers)
     if sys.byteorder == "big":
         codes.byteswap()
     known = [tuple(fact) for fact in table]

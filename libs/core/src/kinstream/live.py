@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 Kind = Literal["media.progress", "media.ready", "media.failed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_CALL_SECONDS = 0.25
 _PAUSE_SECONDS = 5.0
 """For so long nothing is tried after a failure: a step's progress must not wait for Redis again and again."""
 
@@ -51,7 +50,7 @@ def decode(payload: bytes) -> Told:
 
 
 class LivePublisher:
-    """Tells, from code that blocks. Never raises, and takes at most half a second, which is rare."""
+    """Tells, from code that blocks. Never raises, and takes at most two of Redis' timeouts, which is rare."""
 
     def __init__(self, client: Any, name_prefix: str) -> None:
         self._client = client
@@ -95,8 +94,8 @@ def open_publisher(settings: CoreSettings) -> LivePublisher:
     """The publisher of a process. Connects on first use, not now; a forked child may use it."""
     client = redis.Redis.from_url(
         settings.redis_url,
-        socket_timeout=_CALL_SECONDS,
-        socket_connect_timeout=_CALL_SECONDS,
+        socket_timeout=settings.redis_timeout_seconds,
+        socket_connect_timeout=settings.redis_timeout_seconds,
         retry=Retry(NoBackoff(), 0),
     )
     return LivePublisher(client, settings.name_prefix)

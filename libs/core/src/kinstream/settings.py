@@ -35,6 +35,9 @@ class CoreSettings(BaseSettings):
     """Whether that emulator asks who calls: it is then told this process's own credentials."""
     aws_account_id: str = "000000000000"
     redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_timeout_seconds: float = Field(0.25, gt=0)
+    """For so long a request or a step waits for Redis before it does without; an event stream, which cannot,
+    waits a few times as long."""
     catalog_url: SecretStr = SecretStr("sqlite:///catalog.sqlite3")
     ledger_hash_key: SecretStr = SecretStr("")
     """Secret of the ledger's hashes: changing it makes every counted event look new."""

@@ -12,7 +12,7 @@ from kinstream.errors import RetryableError
 from kinstream.generations import Generations, generations_of, space
 from kinstream.resources import TABLE_COUNTERS, TABLE_REGISTRY, Names
 
-_TIMES = frozenset({"due_at_ms", "expires_at"})
+_NO_AMOUNTS = frozenset({"due_at_ms", "expires_at", keys.ROLLED_UP_TO})
 
 
 def read_generations(dynamodb: Any, names: Names, processor: str) -> Generations:
@@ -40,7 +40,7 @@ def read_counter(dynamodb: Any, names: Names, app: str, name: Sequence[str]) -> 
             answer = dynamodb.batch_get_item(RequestItems=pending)
             for item in map(from_item, answer["Responses"].get(table, [])):
                 for amount, value in item.items():
-                    if isinstance(value, int) and amount not in _TIMES:
+                    if isinstance(value, int) and amount not in _NO_AMOUNTS:
                         amounts[amount] += value
             pending = answer.get("UnprocessedKeys")
     except (BotoCoreError, ClientError) as error:

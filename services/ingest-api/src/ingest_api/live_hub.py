@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 Ending = Literal["too_slow", "unavailable", "stopping"]
 
-_ANSWER_SECONDS = 2.0
 _AWAY = (RedisError, OSError, TimeoutError)
 _RETRY_AFTER_SECONDS = 5
 
@@ -39,6 +38,8 @@ class StreamBounds:
     """Of one listener, told and not yet sent: beyond it the listener ends."""
     listeners_of_customer: int = 20
     listeners: int = 2_000
+    answer_seconds: float = 2.0
+    """How long whoever begins to listen waits for Redis."""
     quiet_seconds: float = 10.0
     """Redis is asked for a sign of life after so long, and taken for gone after as long again."""
 
@@ -119,7 +120,7 @@ class LiveHub:
         listener = Listener(channel, self._bounds.waiting_events)
         room.listeners.add(listener)
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._bounds.answer_seconds):
                 if not room.is_subscribed.is_set():
                     await self._subscribe(channel)
                     await room.is_subscribed.wait()

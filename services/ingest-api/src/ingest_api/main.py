@@ -77,8 +77,8 @@ _RETRY_PAUSE_SECONDS = 1.0
 _GARBAGE_THRESHOLD = 10_000
 """Objects between two looks for garbage: a request of many events alone makes a thousand."""
 _READS_AT_ONCE = 64
-_REDIS_TIMEOUT_SECONDS = 0.25
-_REDIS_LIVE_TIMEOUT_SECONDS = 1.0
+_LIVE_PATIENCE = 4
+"""How many of Redis' timeouts a stream gives it: it can do nothing without."""
 
 Check = Callable[[], Awaitable[object]]
 
@@ -91,14 +91,14 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
     aws = AwsClients(settings, max_attempts=_ATTEMPTS, read_timeout_seconds=settings.aws_timeout_seconds)
     cache = redis.asyncio.Redis.from_url(
         settings.redis_url,
-        socket_timeout=_REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+        socket_timeout=settings.redis_timeout_seconds,
+        socket_connect_timeout=settings.redis_timeout_seconds,
     )
     # Never connects again of itself: what was told meanwhile would be missed in silence.
     live = redis.asyncio.Redis.from_url(
         settings.redis_url,
-        socket_timeout=_REDIS_LIVE_TIMEOUT_SECONDS,
-        socket_connect_timeout=_REDIS_LIVE_TIMEOUT_SECONDS,
+        socket_timeout=_LIVE_PATIENCE * settings.redis_timeout_seconds,
+        socket_connect_timeout=_LIVE_PATIENCE * settings.redis_timeout_seconds,
         retry=Retry(NoBackoff(), 0),
     )
     connector = aiohttp.TCPConnector(limit=settings.publish_in_flight + 2)
@@ -132,6 +132,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             "events",
             Limits(settings.rate_limit_events_per_second, settings.rate_limit_burst_events),
             metrics.rate_limit_unavailable.inc,
+            answer_seconds=settings.redis_timeout_seconds,
         )
         reads = RateLimiter(
             cache,
@@ -139,6 +140,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             "requests",
             Limits(settings.rate_limit_requests_per_second, settings.rate_limit_burst_requests),
             metrics.rate_limit_unavailable.inc,
+            answer_seconds=settings.redis_timeout_seconds,
         )
         authenticator = Authenticator(
             tables.has_key, settings.key_cache_seconds, token_verifier(settings, http), reads
@@ -266,6 +268,8 @@ def _stream_bounds(settings: IngestSettings) -> StreamBounds:
         waiting_events=settings.stream_max_waiting_events,
         listeners_of_customer=settings.stream_max_per_customer,
         listeners=settings.stream_max,
+        # To connect, and to be told of the subscription.
+        answer_seconds=2 * _LIVE_PATIENCE * settings.redis_timeout_seconds,
     )
 
 

@@ -28,7 +28,6 @@ SLICE_SECONDS = 0.05
 """How far ahead of its present pace a process takes."""
 SLICE_LIFE_SECONDS = 0.1
 _PROBE_SECONDS = 1.0
-_ANSWER_SECONDS = 0.25
 _SHORTEST_PACE_SECONDS = 0.005
 _REFUSAL_SECONDS = 0.1
 """For so long a refusal is repeated without a look at Redis; longer, and a large request would bar a small
@@ -125,6 +124,8 @@ class RateLimiter:
         unit: str,
         limits: Limits,
         on_unavailable: Callable[[], object] = lambda: None,
+        *,
+        answer_seconds: float = 0.25,
     ) -> None:
         self._redis = redis
         self._script = redis.register_script(_TAKE)
@@ -132,6 +133,7 @@ class RateLimiter:
         self._unit = unit
         self._limits = limits
         self._on_unavailable = on_unavailable
+        self._answer_seconds = answer_seconds
         self._purses: dict[str, _Purse] = {}
         self._calls = asyncio.Semaphore(_MAX_CALLS)
         self._away = False
@@ -202,7 +204,7 @@ class RateLimiter:
         async with self._calls:
             if self._away:
                 raise ConnectionError("found out while this call waited for its turn")
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 granted, wait_us = await self._script(keys=[self._name + key_id], args=arguments)
         return int(granted), int(wait_us)
 
@@ -214,7 +216,7 @@ class RateLimiter:
 
     async def _look(self) -> None:
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 await self._redis.ping()
         except (RedisError, OSError, TimeoutError):
             return

@@ -30,6 +30,7 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers keep an idle connection: else one would send on what is just being closed."""
 FAREWELL_SECONDS = 1.0
 """How long an idle connection is kept at the end."""
+_MOMENT_SECONDS = 0.01
 _LINGER_SECONDS = 2.0
 _UNFINISHED_SECONDS = 3.0
 """How long a body may still take at the end: well within the grace, after which nothing is answered."""
@@ -157,7 +158,8 @@ class _Http(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server is to end."""
         if self._is_idle():
-            self.loop.call_later(FAREWELL_SECONDS, self._say_farewell)
+            # In two steps: a loop that stood still meanwhile is to hear first what came meanwhile.
+            self.loop.call_later(FAREWELL_SECONDS, self.loop.call_later, _MOMENT_SECONDS, self._say_farewell)
         else:
             self.cycle.keep_alive = False
             if self.cycle.more_body:

@@ -47,9 +47,14 @@ class Increment:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Constants by which an index reader knows the counter."""
     spread: bool = False
-    """Whether the counter lies in slots, because many customers share it."""
+    """Whether many customers share the counter: it lies in slots, and what a group adds to several such
+    counters is added a few seconds later (see `engine.rollup`)."""
     threshold: Threshold | None = None
     tally: Tally | None = None
+
+    def __post_init__(self) -> None:
+        if self.spread and (self.threshold or self.tally):
+            raise ValueError("a counter that is spread over slots can have no threshold and no tally")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,7 @@ from session_worker.engine.due_walk import DueWalk
 from session_worker.engine.groups import CommitOptions, Committer, Group
 from session_worker.engine.outbox import Outbox
 from session_worker.engine.reducing import ReducingCommitter
+from session_worker.engine.rollup import RollUp
 from session_worker.engine.scores import Scores
 from session_worker.engine.sinks import SinkWriter
 from session_worker.engine.store import Store
@@ -49,6 +51,7 @@ from session_worker.engine.timelines import TimelineCommitter
 from session_worker.engine.transaction import TableNames
 from session_worker.engine.watchdog import watching
 from session_worker.engine.worker import (
+    AWAY,
     Consumer,
     GroupConsumer,
     RebuildConsumer,
@@ -56,7 +59,7 @@ from session_worker.engine.worker import (
     consume,
     every,
 )
-from session_worker.processor import Processor, Reducer, Sink, Timeline, discover
+from session_worker.processor import Processor, Reducer, Sink, Stateful, Timeline, discover
 from session_worker.processors.activity import Activity
 from session_worker.processors.archive import Archive
 from session_worker.settings import WorkerSettings
@@ -98,6 +101,14 @@ class Worker:
         self.outbox = Outbox(dynamodb, sns, names, self._tables.outbox, clock)
         self._generations = GenerationsReader(dynamodb, names.of(TABLE_REGISTRY), clock)
         self.scores = Scores(dynamodb, self._tables.counters, clock)
+        self.roll_up = RollUp(
+            dynamodb,
+            self._tables.counters,
+            self._options.slot,
+            worker=uuid.uuid4().hex,
+            interval_seconds=settings.roll_up_seconds,
+            now_ms=clock,
+        )
 
     async def consumers(self, processor: Processor) -> list[Consumer]:
         """As many consumers of the processor's queue as it wants at once."""
@@ -216,24 +227,39 @@ async def run(settings: WorkerSettings) -> None:
         consumers += [worker.rebuilding(p) for p in processors if isinstance(p, Reducer) and p.rebuildable]
         ready.mark()
         log.info("consuming", extra={"processors": [processor.name for processor in processors]})
-        upkeep = [
-            every(settings.score_flush_seconds, worker.scores.flush, stop),
-            every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
-        ]
-        for processor in processors:
-            if isinstance(processor, Archive):
-                compaction = CompactionSettings()
-                compact = partial(worker.compactor(compaction).run, stop.is_set)
-                upkeep.append(every(compaction.interval_seconds, compact, stop))
-            if isinstance(processor, Activity):
-                sweep = partial(worker.closing(processor).sweep, stop.is_set)
-                upkeep.append(every(settings.closing_sweep_seconds, sweep, stop))
         try:
             async with watching(settings.max_blocked_seconds):
-                await consume(consumers, upkeep, stop)
+                await consume(consumers, _upkeep(worker, settings, processors, stop), stop)
         finally:
             ready.clear()
             await worker.scores.flush()
+            with suppress(*AWAY):  # what is left is another worker's to add
+                if any(isinstance(processor, Stateful) for processor in processors):
+                    await worker.roll_up.run()
+
+
+def _upkeep(
+    worker: Worker, settings: WorkerSettings, processors: Sequence[Processor], stop: asyncio.Event
+) -> list[Awaitable[None]]:
+    """What is to be done now and then, for these processors; each may do only what its own role allows."""
+    upkeep: list[Awaitable[None]] = [
+        every(settings.score_flush_seconds, worker.scores.flush, stop),
+        every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
+    ]
+    if any(isinstance(processor, Stateful) for processor in processors):
+        upkeep += [
+            every(settings.roll_up_seconds, worker.roll_up.run, stop),
+            every(worker.roll_up.sweep_seconds, worker.roll_up.sweep, stop),
+        ]
+    for processor in processors:
+        if isinstance(processor, Archive):
+            compaction = CompactionSettings()
+            compact = partial(worker.compactor(compaction).run, stop.is_set)
+            upkeep.append(every(compaction.interval_seconds, compact, stop))
+        if isinstance(processor, Activity):
+            sweep = partial(worker.closing(processor).sweep, stop.is_set)
+            upkeep.append(every(settings.closing_sweep_seconds, sweep, stop))
+    return upkeep
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ class WorkerSettings(CoreSettings):
     score_flush_seconds: float = Field(30.0, gt=0)
     """How often trending is written, whose half-life is a week. What a worker that is killed had gathered
     since then is lost to it; the fewer writes, the cheaper: a content costs one each time."""
+    roll_up_seconds: float = Field(5.0, gt=0)
+    """How often the counters of contents are written: they may be so late. The fewer times, the cheaper."""
     outbox_sweep_seconds: float = Field(5.0, gt=0)
     closing_sweep_seconds: float = Field(10.0, gt=0)
     cached_items: int = Field(5_000, ge=0)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from kinstream.catalog.repositories import MediaRepository
 from kinstream.catalog.work import WorkRepository
 
-_BUSY_TIMEOUT_SECONDS = 10
+_BUSY_TIMEOUT_SECONDS = 30
 _POOL_TIMEOUT_SECONDS = 10
 _VANISHED = {
     "connect_timeout": 5,

@@ -3,11 +3,14 @@ way round."""
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from kinstream.resources import Names
+from kinstream import keys
+from kinstream.dynamo import to_item
+from kinstream.resources import TABLE_COUNTERS, Names
 from kinstream_devkit.replay_queue import Quiet
 
 _POLL_SECONDS = 0.5
@@ -18,16 +21,44 @@ _ATTRIBUTES = (
 )
 
 
-class Backlog:
-    """The queues of some processors."""
+class Journal:
+    """What has been counted and is not in the counters yet that many customers share."""
 
-    def __init__(self, sqs: Any, names: Names, processors: Iterable[str]) -> None:
+    def __init__(self, dynamodb: Any, names: Names) -> None:
+        self._dynamodb = dynamodb
+        self._table = names.of(TABLE_COUNTERS)
+
+    def entries(self) -> int:
+        """How many there are, where a part has many, at least."""
+        parts = product(range(keys.CONTENT_SLOTS), range(keys.JOURNAL_PARTS))
+        return sum(self._in_part(keys.journal_part(slot, part)) for slot, part in parts)
+
+    def _in_part(self, partition: str) -> int:
+        answer = self._dynamodb.query(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=to_item({":pk": partition}),
+            ConsistentRead=True,
+            Select="COUNT",
+        )
+        return int(answer["Count"])
+
+
+class Backlog:
+    """The queues of some processors, and the journal, where it is given."""
+
+    def __init__(
+        self, sqs: Any, names: Names, processors: Iterable[str], journal: Journal | None = None
+    ) -> None:
+        self._journal = journal
         self._sqs = sqs
         self._queues = [names.processor_queue(processor) for processor in processors]
 
     def messages(self) -> int:
-        """About how many wait or are being worked on."""
-        return sum(map(self._in_queue, self._queues))
+        """About how many wait or are being worked on; where there are none, how many have left a trace in
+        the journal."""
+        waiting = sum(map(self._in_queue, self._queues))
+        return waiting or (self._journal.entries() if self._journal else 0)
 
     def wait(
         self, seconds: float, progress: Callable[[int], None], quiet_seconds: float = _POLL_SECONDS

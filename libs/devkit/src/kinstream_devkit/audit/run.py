@@ -16,7 +16,7 @@ from kinstream.events import parse_time_ms
 from kinstream.resources import Names
 from kinstream.views.sessions import MAX_SESSION_MS
 from kinstream_devkit.audit.archived import ArchiveReader
-from kinstream_devkit.audit.backlog import Backlog
+from kinstream_devkit.audit.backlog import Backlog, Journal
 from kinstream_devkit.audit.drift import Drift, content_drift, customer_drift, session_drift
 from kinstream_devkit.audit.recompute import Recomputed, Session
 from kinstream_devkit.audit.served import Answer, Served, counted_for
@@ -107,7 +107,9 @@ class Audit:
         self._sources = sources
         self._terms = terms
         self._teller = teller
-        self._backlog = Backlog(sources.sqs, sources.names, PROCESSORS)
+        self._backlog = Backlog(
+            sources.sqs, sources.names, PROCESSORS, Journal(sources.dynamodb, sources.names)
+        )
         self._reader = ArchiveReader(
             sources.s3,
             sources.names,

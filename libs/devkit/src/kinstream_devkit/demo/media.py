@@ -14,7 +14,7 @@ from kinstream_devkit.demo.media_parts import parts_of
 from kinstream_devkit.media_files import send_file, wait_until_final
 from kinstream_devkit.media_types import content_type_of
 
-READY_WITHIN_SECONDS = 90.0
+READY_WITHIN_SECONDS = 300.0
 
 _LEAST_THUMBNAILS = 3
 

@@ -8,7 +8,7 @@ from typing import Any
 from kinstream_devkit.demo.client import DemoClient, customer_path, each
 from kinstream_devkit.demo.findings import Comparison, Difference, Recommendations, Recommended
 
-TRAINED_WITHIN_SECONDS = 240.0
+TRAINED_WITHIN_SECONDS = 600.0
 LIST_LENGTH = 5
 
 _POLL_SECONDS = 1.5

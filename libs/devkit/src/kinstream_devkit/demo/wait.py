@@ -11,7 +11,7 @@ from kinstream_devkit.reference.events import Truth
 
 _POLL_SECONDS = 1.0
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 8, 128
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 """So long nothing may change before the demo stops waiting and compares what is there."""
 
 _K = TypeVar("_K")

@@ -27,16 +27,19 @@ EMULATOR = "ministack"
 REDIS = "redis"
 
 _SERVICES_RANK, _REDIS_RANK, _EMULATOR_RANK = range(3)
-_SERVICE_STOP_SECONDS = 5.5
+_BEYOND_THE_GRACE_SECONDS = 1.5
+"""What a service may take to end once the time is over that it gives to what is under way."""
+
 _REDIS_STOP_SECONDS = 1.0
 # Killed earlier, it would lose what it holds: this one is given the time that it takes to write it.
 _EMULATOR_STOP_SECONDS = 30.0
 
 LAPTOP_DEFAULTS: Mapping[str, str] = {
     "KINSTREAM_LAUNCHER": "local",
-    # Small files and what is trending soon, and a training run soon after a few people have done a little.
+    # Small files, counters and trending soon, and a training run soon after a few people have done a little.
     "KINSTREAM_ARCHIVE_LINGER_SECONDS": "3",
     "KINSTREAM_SCORE_FLUSH_SECONDS": "3",
+    "KINSTREAM_ROLL_UP_SECONDS": "1",
     "KINSTREAM_TRAINING_TICK_SECONDS": "2",
     "KINSTREAM_TRAINING_POLL_SECONDS": "1",
     "KINSTREAM_TRAINING_SETTLE_SECONDS": "10",
@@ -159,7 +162,7 @@ def _service_spec(name: str, data: DataDir, ports: Ports, environment: Mapping[s
         log_file=data.logs / f"{name}.log",
         is_ready=partial(answers, ports.http, "/readyz") if name == API else ready_file.exists,
         stop_rank=_SERVICES_RANK,
-        stop_seconds=_SERVICE_STOP_SECONDS,
+        stop_seconds=float(environment["KINSTREAM_SHUTDOWN_GRACE_SECONDS"]) + _BEYOND_THE_GRACE_SECONDS,
         ready_file=ready_file,
     )
 

@@ -11,7 +11,7 @@ from kinstream_devkit.embedded.emulator import HOST, console_script, port_is_fre
 
 MIN_FREE_BYTES = 200 * 1024 * 1024
 JAVA_VERSION = 17
-_JAVA_TIMEOUT_SECONDS = 10
+_JAVA_TIMEOUT_SECONDS = 60
 
 
 def check_programs(names: tuple[str, ...]) -> None:

@@ -56,7 +56,7 @@ class StackOptions:
     data_dir: Path = Path(".kinstream")
     port: int | None = None
     restart_delay_seconds: float = 0.5
-    ready_timeout_seconds: float = 90.0
+    ready_timeout_seconds: float = 240.0
     services: tuple[str, ...] = SERVICES
     variables: Mapping[str, str] = field(default_factory=dict)
 

@@ -19,7 +19,7 @@ _USUAL_PLACES = (
     ("/Library/Java/JavaVirtualMachines", "*17*/Contents/Home"),
 )
 _VERSION = re.compile(r'version "(\d+)(?:\.(\d+))?')
-_ANSWER_SECONDS = 20
+_ANSWER_SECONDS = 60
 
 
 def major_version(text: str) -> int | None:

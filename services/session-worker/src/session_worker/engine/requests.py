@@ -5,6 +5,7 @@ from typing import Any
 
 from kinstream.dynamo import Item, attribute, to_item, to_key
 from kinstream.keys import Key
+from session_worker.domain.sums import Sums
 
 
 class Update:
@@ -36,6 +37,17 @@ class Update:
         self._sets.append(
             f"{target} = if_not_exists({target}, {given})" if unless_present else f"{target} = {given}"
         )
+
+    def add_all(self, sums: Sums) -> None:
+        """Add all of it."""
+        for name, by in sums.amounts.items():
+            if by:
+                self.add(name, attribute(by))
+        for name, members in sums.members.items():
+            if members:
+                self.add(name, attribute(members))
+        for name, label in sums.labels.items():
+            self.set(name, attribute(label))
 
     def request(self, table: str, key: Key, condition: str | None) -> dict[str, Any]:
         """The write. A refusal brings the item as it is."""

@@ -10,12 +10,16 @@ from kinstream import keys
 from kinstream.dynamo import Item, attribute, from_item, to_item
 from kinstream.keys import Key
 from kinstream.ledger_format import Bucket, encode_bucket
+from session_worker.domain.sums import Sums, written_down
 from session_worker.domain.tallies import share_out
 from session_worker.effects import Announce, Effect, Increment, Put, Tally, Threshold, Toggle
 from session_worker.engine.requests import Update, all_of, versioned_put
 
 MAX_ITEMS = 100
 """DynamoDB's limit on the items of a transaction."""
+
+_MOST_DIRECT = 1
+"""So many spread counters are written in the transaction; for more, an entry of the journal is cheaper."""
 
 
 class Switch(NamedTuple):
@@ -38,9 +42,7 @@ class Remembered(NamedTuple):
 
 @dataclass(slots=True)
 class _Counter:
-    amounts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    members: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    labels: dict[str, str] = field(default_factory=dict)
+    sums: Sums = field(default_factory=Sums)
     threshold: Threshold | None = None
     tally: Tally | None = None
 
@@ -48,7 +50,7 @@ class _Counter:
 class Origin(NamedTuple):
     """What a write of the request is, so that a refusal can be laid at the right door."""
 
-    kind: Literal["bucket", "head", "toggle", "counter", "record", "outbox"]
+    kind: Literal["bucket", "head", "toggle", "counter", "journal", "record", "outbox"]
     key: Key
 
 
@@ -66,8 +68,8 @@ class Transaction:
     """Collects buckets and effects; effects on the same counter become one write.
 
     `slot` is where this worker's increments of spread counters go: a worker that keeps to one slot
-    merges best and conflicts least. `expires_at` (seconds since 1970) is for what the ledger's
-    retention covers.
+    merges best and conflicts least. Those of several such counters are one entry of the slot's journal, and
+    `engine.rollup` adds them. `expires_at` (seconds since 1970) is for what the ledger's retention covers.
     """
 
     def __init__(self, tables: TableNames, slot: int, now_ms: int) -> None:
@@ -77,7 +79,7 @@ class Transaction:
         self._buckets: dict[Key, tuple[Bucket, int]] = {}
         self._heads: dict[Key, tuple[bytes, int, int]] = {}
         self._counters: dict[Key, _Counter] = {}
-        self._sums: dict[Key, Mapping[str, int]] = {}
+        self._spread: dict[Key, Sums] = {}
         self._toggles: dict[Key, list[tuple[Toggle, Key]]] = defaultdict(list)
         self._records: dict[Key, dict[str, Any]] = defaultdict(dict)
         self._outbox: dict[Key, Announce] = {}
@@ -97,9 +99,9 @@ class Transaction:
                 case Increment():
                     self._increment(app, effect)
                 case Toggle():
-                    counter = self._counter_key(app, effect.counter, spread=True)
+                    counter = self._slot_key(app, effect.counter)
                     self._toggles[effect.key].append((effect, counter))
-                    self._counters.setdefault(counter, _Counter())
+                    self._spread.setdefault(counter, Sums())
                 case Put():
                     self._records[effect.key] |= effect.values
                 case Announce():
@@ -115,7 +117,7 @@ class Transaction:
             *(self._buckets, self._heads, self._counters),
             *(self._toggles, self._records, self._outbox),
         )
-        return sum(len(part) for part in collected)
+        return sum(len(part) for part in collected) + min(len(self._spread), _MOST_DIRECT)
 
     def announcements(self) -> list[Announce]:
         """What goes to the outbox."""
@@ -144,12 +146,9 @@ class Transaction:
             if put:
                 writes[Origin("toggle", key)] = put
         for key, counter in self._counters.items():
-            amounts = defaultdict(int, counter.amounts)
-            for name, by in flips.get(key, {}).items():
-                amounts[name] += by
-            self._sums[key] = amounts
-            if any(amounts.values()) or counter.members or counter.tally:
-                writes[Origin("counter", key)] = self._counter_update(key, counter, amounts, remembered(key))
+            if counter.sums or counter.tally:
+                writes[Origin("counter", key)] = self._counter_update(key, counter, remembered(key))
+        writes |= self._spread_writes(flips)
         for key, values in self._records.items():
             writes[Origin("record", key)] = self._record_update(key, values)
         for key, announce in self._outbox.items():
@@ -162,25 +161,25 @@ class Transaction:
         names = values.get(counter.tally.names_attribute, ()) if counter.tally else ()
         reached = False
         if threshold := counter.threshold:
-            reached = values.get(threshold.amount, 0) + self._sums[key][threshold.amount] >= threshold.at
+            by = counter.sums.amounts.get(threshold.amount, 0)
+            reached = values.get(threshold.amount, 0) + by >= threshold.at
         return Remembered(reached, frozenset(names))
 
-    def _counter_key(self, app: str, counter: tuple[str, ...], *, spread: bool) -> Key:
-        return keys.counter(app, *counter, *([str(self._slot)] if spread else []))
+    def _slot_key(self, app: str, counter: tuple[str, ...]) -> Key:
+        return keys.counter(app, *counter, str(self._slot))
 
     def _increment(self, app: str, effect: Increment) -> None:
-        key = self._counter_key(app, effect.counter, spread=effect.spread)
-        counter = self._counters.setdefault(key, _Counter())
-        for name, by in effect.amounts.items():
-            counter.amounts[name] += by
-        for name, members in effect.members.items():
-            counter.members[name] |= members
-        counter.labels |= effect.labels
+        if effect.spread:
+            sums = self._spread.setdefault(self._slot_key(app, effect.counter), Sums())
+            return sums.add(effect.amounts, effect.members, effect.labels)
+        counter = self._counters.setdefault(keys.counter(app, *effect.counter), _Counter())
+        counter.sums.add(effect.amounts, effect.members, effect.labels)
         counter.threshold = effect.threshold or counter.threshold
         if effect.tally:
             amounts = Counter(counter.tally.amounts if counter.tally else {})
             amounts.update(effect.tally.amounts)
             counter.tally = replace(effect.tally, amounts=amounts)
+        return None
 
     def _bucket_put(self, key: Key, bucket: Bucket, expires_at: int) -> dict[str, Any]:
         entries, facts = encode_bucket(bucket)
@@ -210,21 +209,36 @@ class Transaction:
         values = {"at_ms": last.at_ms, "event_id": last.event_id, "on": last.on}
         return versioned_put(self._tables.records, key, values, stored.version)
 
-    def _counter_update(
-        self, key: Key, counter: _Counter, amounts: Mapping[str, int], remembered: Remembered
-    ) -> dict[str, Any]:
+    def _spread_writes(self, flips: Mapping[Key, Mapping[str, int]]) -> dict[Origin, dict[str, Any]]:
+        sums = dict(self._spread)
+        for key, amounts in flips.items():
+            sums[key] = replace(sums[key], amounts=dict(sums[key].amounts))
+            sums[key].add(amounts, {}, {})
+        wanted = {key: one for key, one in sums.items() if one}
+        if len(wanted) <= _MOST_DIRECT:
+            counters = {key: _Counter(one) for key, one in wanted.items()}
+            return {
+                Origin("counter", k): self._counter_update(k, c, Remembered()) for k, c in counters.items()
+            }
+        # Named by a bucket and the version that is committed with it: no other transaction commits these.
+        bucket, (stored, _) = next(iter(self._buckets.items()))
+        entry = keys.journal_entry(self._slot, self._now_ms, f"{bucket}@{stored.version}")
+        item = {
+            "pk": entry[0],
+            "sk": entry[1],
+            "sums": written_down({key[0]: s for key, s in wanted.items()}),
+        }
+        put = {"Put": {"TableName": self._tables.counters, "Item": to_item(item)}}
+        return {Origin("journal", entry): put}
+
+    def _counter_update(self, key: Key, counter: _Counter, remembered: Remembered) -> dict[str, Any]:
         update = Update()
         conditions = []
         if counter.tally:
             conditions.append(self._tally(update, counter.tally, remembered.names))
-        for name, by in amounts.items():
-            if by:
-                update.add(name, attribute(by))
-        for name, members in counter.members.items():
-            update.add(name, attribute(members))
-        for name, label in counter.labels.items():
-            update.set(name, attribute(label))
+        update.add_all(counter.sums)
         if counter.threshold:
+            amounts = counter.sums.amounts
             conditions.append(self._threshold(update, counter.threshold, amounts, remembered.reached))
         return update.request(self._tables.counters, key, all_of(conditions))
 
@@ -248,7 +262,7 @@ class Transaction:
         self, update: Update, threshold: Threshold, amounts: Mapping[str, int], is_reached: bool
     ) -> str | None:
         amount = update.name(threshold.amount)
-        short_of = threshold.at - amounts[threshold.amount]
+        short_of = threshold.at - amounts.get(threshold.amount, 0)
         if is_reached or short_of <= 0:
             update.set("due_at_ms", attribute(self._now_ms), unless_present=True)
             update.set("due_shard", attribute(keys.DUE_SHARD))

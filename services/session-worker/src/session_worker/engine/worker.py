@@ -31,7 +31,7 @@ TRUSTED_DELIVERIES = 4
 """A third of what a queue gives a message, unless its processor says otherwise."""
 _PAUSE_AFTER_ERROR_SECONDS = 1.0
 _LOOK_FOR_REBUILD_SECONDS = 2.0
-_AWAY = (BotoCoreError, ClientError, OSError, RetryableError)
+AWAY = (BotoCoreError, ClientError, OSError, RetryableError)
 
 
 class Consumer(ABC):
@@ -45,7 +45,7 @@ class Consumer(ABC):
         while not stop.is_set():
             try:
                 await self.step(stop)
-            except _AWAY as error:
+            except AWAY as error:
                 log.warning("AWS is away", extra={"processor": self.name, "error": type(error).__name__})
                 await _pause(stop, _PAUSE_AFTER_ERROR_SECONDS)
 
@@ -88,7 +88,7 @@ class GroupConsumer(Consumer):
         try:
             # Asked after they came: what came before a change of generations is in the rebuild's queue, too.
             generation = await self._generation() if self._generation else 0
-        except _AWAY as error:
+        except AWAY as error:
             log.warning("no generation", extra={"processor": self.name, "error": type(error).__name__})
             await self._give_back(messages)
             return False
@@ -195,7 +195,7 @@ async def every(seconds: float, action: Callable[[], Awaitable[object]], stop: a
         await _pause(stop, seconds)
         try:
             await action()
-        except _AWAY as error:
+        except AWAY as error:
             log.warning("AWS is away", extra={"error": type(error).__name__})
 
 
