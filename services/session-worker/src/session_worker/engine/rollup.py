@@ -87,8 +87,8 @@ class RollUp:
         self._now_ms = now_ms
         self.sweep_seconds = interval_seconds * LEFT_BEHIND_INTERVALS
         self._left_behind_ms = round(self.sweep_seconds * 1000)
-        self._taken: dict[tuple[int, int], set[str]] = {}
-        """By slot and number of an undone batch, the counters that are known to have taken it."""
+        self._taken: dict[int, tuple[int, set[str]]] = {}
+        """By slot, the number of an undone batch and the counters that are known to have taken it."""
 
         self._age = metrics.get_meter("kinstream").create_gauge(
             "kinstream.journal.age", unit="s", description="Age of the oldest entry, when it is added"
@@ -134,7 +134,7 @@ class RollUp:
             await self._add_all(slot, add_up(entries.values()), batch.batch_number)
         await self._remove(slot, batch)
         await self._finish(slot, batch)
-        self._taken.pop((slot, batch.batch_number), None)
+        self._taken.pop(slot, None)
         return is_full
 
     async def _batch(self, slot: int) -> Batch:
@@ -198,7 +198,10 @@ class RollUp:
 
     async def _add_all(self, slot: int, sums: Mapping[str, Sums], number: int) -> None:
         """Add to every counter. If some fail, trying again is for these alone."""
-        taken = self._taken.setdefault((slot, number), set())
+        last, taken = self._taken.get(slot, (0, set[str]()))
+        if last != number:
+            taken = set()
+        self._taken[slot] = number, taken
 
         async def add(name: str) -> None:
             await self._add(slot, name, sums[name], number)
