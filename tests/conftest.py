@@ -97,5 +97,7 @@ def settings(endpoint: str, name_prefix: str) -> CoreSettings:
         name_prefix=name_prefix,
         aws_endpoint_url=endpoint,
         ledger_hash_key=SecretStr("a key for tests"),
+        # The emulator deletes what has expired: events of fixed dates are to outlive the months.
+        ledger_retention_seconds=10 * 365 * 86_400,
         log_level="WARNING",
     )

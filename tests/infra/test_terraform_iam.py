@@ -36,7 +36,7 @@ def _calls(text: str) -> frozenset[Call]:
 def _counting(name: str) -> str:
     return f"""
     table/ledger: get_item batch_get_item query transact_put
-    table/counters: update_item transact_update
+    table/counters: update_item transact_update get_item query put_item transact_put batch_write_item
     table/records: batch_get_item transact_put transact_update
     table/outbox: transact_put
     table/registry: query get_item

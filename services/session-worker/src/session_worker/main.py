@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -59,7 +59,7 @@ from session_worker.engine.worker import (
     consume,
     every,
 )
-from session_worker.processor import Processor, Reducer, Sink, Timeline, discover
+from session_worker.processor import Processor, Reducer, Sink, Stateful, Timeline, discover
 from session_worker.processors.activity import Activity
 from session_worker.processors.archive import Archive
 from session_worker.settings import WorkerSettings
@@ -227,28 +227,39 @@ async def run(settings: WorkerSettings) -> None:
         consumers += [worker.rebuilding(p) for p in processors if isinstance(p, Reducer) and p.rebuildable]
         ready.mark()
         log.info("consuming", extra={"processors": [processor.name for processor in processors]})
-        upkeep = [
-            every(settings.score_flush_seconds, worker.scores.flush, stop),
-            every(settings.roll_up_seconds, worker.roll_up.run, stop),
-            every(worker.roll_up.sweep_seconds, worker.roll_up.sweep, stop),
-            every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
-        ]
-        for processor in processors:
-            if isinstance(processor, Archive):
-                compaction = CompactionSettings()
-                compact = partial(worker.compactor(compaction).run, stop.is_set)
-                upkeep.append(every(compaction.interval_seconds, compact, stop))
-            if isinstance(processor, Activity):
-                sweep = partial(worker.closing(processor).sweep, stop.is_set)
-                upkeep.append(every(settings.closing_sweep_seconds, sweep, stop))
         try:
             async with watching(settings.max_blocked_seconds):
-                await consume(consumers, upkeep, stop)
+                await consume(consumers, _upkeep(worker, settings, processors, stop), stop)
         finally:
             ready.clear()
             await worker.scores.flush()
             with suppress(*AWAY):  # what is left is another worker's to add
-                await worker.roll_up.run()
+                if any(isinstance(processor, Stateful) for processor in processors):
+                    await worker.roll_up.run()
+
+
+def _upkeep(
+    worker: Worker, settings: WorkerSettings, processors: Sequence[Processor], stop: asyncio.Event
+) -> list[Awaitable[None]]:
+    """What is to be done now and then, for these processors; each may do only what its own role allows."""
+    upkeep: list[Awaitable[None]] = [
+        every(settings.score_flush_seconds, worker.scores.flush, stop),
+        every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
+    ]
+    if any(isinstance(processor, Stateful) for processor in processors):
+        upkeep += [
+            every(settings.roll_up_seconds, worker.roll_up.run, stop),
+            every(worker.roll_up.sweep_seconds, worker.roll_up.sweep, stop),
+        ]
+    for processor in processors:
+        if isinstance(processor, Archive):
+            compaction = CompactionSettings()
+            compact = partial(worker.compactor(compaction).run, stop.is_set)
+            upkeep.append(every(compaction.interval_seconds, compact, stop))
+        if isinstance(processor, Activity):
+            sweep = partial(worker.closing(processor).sweep, stop.is_set)
+            upkeep.append(every(settings.closing_sweep_seconds, sweep, stop))
+    return upkeep
 
 
 def main() -> None:

@@ -145,7 +145,7 @@ def _print(app: str, result: "Result") -> None:
         "contents: counters not compared, for the same reason": result.partial_contents,
         "sessions not compared: older than the ledger keeps": result.expired_sessions,
         "times two events with the same id and time: either may be the one that counted": result.ambiguous,
-        "messages are under way still: drift may be theirs": result.under_way,
+        "messages, or entries of the journal, are under way still: drift may be theirs": result.under_way,
     }
     for text, number in notes.items():
         if number:

@@ -44,7 +44,8 @@ class Update:
             if by:
                 self.add(name, attribute(by))
         for name, members in sums.members.items():
-            self.add(name, attribute(members))
+            if members:
+                self.add(name, attribute(members))
         for name, label in sums.labels.items():
             self.set(name, attribute(label))
 

@@ -18,7 +18,8 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from opentelemetry import metrics
 
 from kinstream import keys
 from kinstream.dynamo import attribute, from_item, to_item, to_key
@@ -42,6 +43,14 @@ _MOST_CALLS = 16
 _MOST_DELETES = 25
 _ATTEMPTS = 6
 _REFUSED = "ValidationException"
+_BUSY = frozenset(
+    {
+        "TransactionConflictException",
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+    }
+)
 
 
 class Batch(NamedTuple):
@@ -78,6 +87,12 @@ class RollUp:
         self._now_ms = now_ms
         self.sweep_seconds = interval_seconds * LEFT_BEHIND_INTERVALS
         self._left_behind_ms = round(self.sweep_seconds * 1000)
+        self._taken: dict[tuple[int, int], set[str]] = {}
+        """By slot and number of an undone batch, the counters that are known to have taken it."""
+
+        self._age = metrics.get_meter("kinstream").create_gauge(
+            "kinstream.journal.age", unit="s", description="Age of the oldest entry, when it is added"
+        )
 
     async def run(self) -> None:
         """Add what is in the journal of this worker's slot."""
@@ -85,11 +100,19 @@ class RollUp:
             pass
 
     async def sweep(self) -> None:
-        """Add what has been left in the journals of other slots; to be called every `sweep_seconds`."""
+        """Add what has been left in the journals of other slots; to be called every `sweep_seconds`.
+
+        One batch of each at most: a slot that is full or fails keeps nobody from the next.
+        """
+        failed: Exception | None = None
         for slot in range(keys.CONTENT_SLOTS):
             if slot != self._slot:
-                while await self._roll(slot, self._now_ms() - self._left_behind_ms):
-                    pass
+                try:
+                    await self._roll(slot, self._now_ms() - self._left_behind_ms)
+                except (ClientError, BotoCoreError, OSError, RetryableError) as error:
+                    failed = error
+        if failed:
+            raise failed
 
     async def _roll(self, slot: int, before_ms: int) -> bool:
         """Add one batch of entries from before a time; whether there is another one to be added at once."""
@@ -101,17 +124,17 @@ class RollUp:
             batch = Batch(batch.batch_number + 1, entry_keys, False, self._worker, self._now_ms())
             if not entries or not await self._make(slot, batch):
                 return False
-        elif batch.worker != self._worker and self._now_ms() - batch.made_at_ms < self._left_behind_ms:
+        elif not await self._take_up(slot, batch):
             return False
         else:
-            log.warning("unfinished batch taken up", extra={"slot": slot})
             entries = await self._entries(slot, batch)
         # One that is missing was removed, and none is before all counters have taken the batch.
         if len(entries) == len(batch.entry_keys.split()):
-            sums = add_up(entries.values())
-            await _all(self._add(slot, name, one, batch.batch_number) for name, one in sums.items())
+            self._age.set((self._now_ms() - int(min(entries).partition("-")[0])) / 1000)
+            await self._add_all(slot, add_up(entries.values()), batch.batch_number)
         await self._remove(slot, batch)
         await self._finish(slot, batch)
+        self._taken.pop((slot, batch.batch_number), None)
         return is_full
 
     async def _batch(self, slot: int) -> Batch:
@@ -160,6 +183,29 @@ class RollUp:
             }
         return await _is_met(self._client.put_item(**request, **condition))
 
+    async def _take_up(self, slot: int, batch: Batch) -> bool:
+        """Go on with a batch that somebody left undone; False where another worker is at it."""
+        if batch.worker != self._worker and self._now_ms() - batch.made_at_ms < self._left_behind_ms:
+            return False
+        log.warning("unfinished batch taken up", extra={"slot": slot})
+        update = Update()
+        update.set("worker", attribute(self._worker))
+        update.set("made_at_ms", attribute(self._now_ms()))
+        found = [update.value(attribute(value)) for value in (batch.batch_number, batch.made_at_ms)]
+        condition = f"batch_number = {found[0]} AND made_at_ms = {found[1]}"
+        request = update.request(self._table, keys.journal_batch(slot), condition)["Update"]
+        return await _is_met(self._client.update_item(**request))
+
+    async def _add_all(self, slot: int, sums: Mapping[str, Sums], number: int) -> None:
+        """Add to every counter. If some fail, trying again is for these alone."""
+        taken = self._taken.setdefault((slot, number), set())
+
+        async def add(name: str) -> None:
+            await self._add(slot, name, sums[name], number)
+            taken.add(name)
+
+        await _all(add(name) for name in sums if name not in taken)
+
     async def _add(self, slot: int, name: str, sums: Sums, number: int) -> None:
         """Add to a counter, unless it has taken the batch."""
         update = Update()
@@ -168,19 +214,26 @@ class RollUp:
         last, this = update.name(keys.ROLLED_UP_TO), update.value(attribute(number))
         condition = f"attribute_not_exists({last}) OR {last} < {this}"
         request = update.request(self._table, keys.total(name), condition)["Update"]
-        try:
-            await _is_met(self._client.update_item(**request))
-        except ClientError as error:
-            if error.response["Error"]["Code"] != _REFUSED:
-                raise
-            await self._put_aside(slot, name, sums, number)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await _is_met(self._client.update_item(**request))
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == _REFUSED:
+                    await self._put_aside(slot, name, sums, number)
+                elif attempt < _ATTEMPTS and code in _BUSY:
+                    await asyncio.sleep(0.05 * attempt)
+                    continue
+                else:
+                    raise
+            return
 
     async def _put_aside(self, slot: int, name: str, sums: Sums, number: int) -> None:
         """Keep what a counter cannot hold, so that it neither is lost nor stops all others."""
-        log.error("a counter cannot hold what is to be added; it is kept beside the journal")
         digest = blake2b(name.encode(), digest_size=8).hexdigest()
-        pk = keys.journal_batch(slot)[0]
-        values = {"pk": pk, "sk": f"refused-{number}-{digest}", "sums": written_down({name: sums})}
+        pk, sk = keys.journal_batch(slot)[0], f"refused-{number}-{digest}"
+        log.error("a counter cannot hold what is to be added", extra={"kept_under": f"{pk} {sk}"})
+        values = {"pk": pk, "sk": sk, "refused": written_down({name: sums})}
         await self._client.put_item(TableName=self._table, Item=to_item(values))
 
     async def _remove(self, slot: int, batch: Batch) -> None:
@@ -220,11 +273,17 @@ async def _is_met(write: Awaitable[object]) -> bool:
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """What the calls come to, some at once. An error ends it, when the calls under way have ended."""
-    waiting, results = iter(calls), list[T]()
+    """What the calls come to, some at once. Raises an error at the end, or when nothing goes well."""
+    waiting, results, errors = iter(calls), list[T](), list[BaseException]()
     while some := list(islice(waiting, _MOST_CALLS)):
+        before = len(results)
         for result in await asyncio.gather(*some, return_exceptions=True):
             if isinstance(result, BaseException):
-                raise result
-            results.append(result)
+                errors.append(result)
+            else:
+                results.append(result)
+        if len(results) == before:
+            break
+    if errors:
+        raise errors[0]
     return results

@@ -18,8 +18,8 @@ from session_worker.engine.requests import Update, all_of, versioned_put
 MAX_ITEMS = 100
 """DynamoDB's limit on the items of a transaction."""
 
-_MOST_AT_ONCE = 1
-"""So many spread counters are written at once; for more, an entry of the journal is cheaper."""
+_MOST_DIRECT = 1
+"""So many spread counters are written in the transaction; for more, an entry of the journal is cheaper."""
 
 
 class Switch(NamedTuple):
@@ -117,7 +117,7 @@ class Transaction:
             *(self._buckets, self._heads, self._counters),
             *(self._toggles, self._records, self._outbox),
         )
-        return sum(len(part) for part in collected) + min(len(self._spread), _MOST_AT_ONCE)
+        return sum(len(part) for part in collected) + min(len(self._spread), _MOST_DIRECT)
 
     def announcements(self) -> list[Announce]:
         """What goes to the outbox."""
@@ -215,7 +215,7 @@ class Transaction:
             sums[key] = replace(sums[key], amounts=dict(sums[key].amounts))
             sums[key].add(amounts, {}, {})
         wanted = {key: one for key, one in sums.items() if one}
-        if len(wanted) <= _MOST_AT_ONCE:
+        if len(wanted) <= _MOST_DIRECT:
             counters = {key: _Counter(one) for key, one in wanted.items()}
             return {
                 Origin("counter", k): self._counter_update(k, c, Remembered()) for k, c in counters.items()
