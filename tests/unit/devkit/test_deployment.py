@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,6 +235,21 @@ def test_signals_end_it_but_not_while_it_cleans_up(number: signal.Signals):
         signal.raise_signal(signal.SIGHUP)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
+
+
+def test_hang_up_ends_it_and_what_it_says_from_then_on_goes_nowhere():
+    program = """
+import signal, sys
+from kinstream_devkit.deployment.interruptions import end_by_signals
+end_by_signals()
+try:
+    signal.raise_signal(signal.SIGHUP)
+except KeyboardInterrupt:
+    print("said to nobody", flush=True)
+    sys.exit(130)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 @pytest.mark.usefixtures("handlers")

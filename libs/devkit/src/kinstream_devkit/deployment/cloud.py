@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -194,14 +194,25 @@ class Cloud:
         return apps.create(app, "write"), apps.create(app, "secret")
 
     def _task(self, arn: str) -> dict[str, Any]:
-        answer = self.client("ecs").describe_tasks(cluster=self._prefix, tasks=[arn])
-        return _first(answer, "tasks", f"the emulator knows nothing of {arn}")
+        found = self._tasks([arn])
+        if not found:
+            raise RetryableError(f"the emulator knows nothing of {arn} any more")
+        return found[0]
+
+    def _tasks(self, arns: Sequence[str]) -> list[dict[str, Any]]:
+        """Those of them that there still are."""
+        if not arns:
+            return []
+        found: list[dict[str, Any]] = self.client("ecs").describe_tasks(cluster=self._prefix, tasks=arns)[
+            "tasks"
+        ]
+        return found
 
     def _running(self, service: str) -> set[str]:
         found = self.client("ecs").list_tasks(
             cluster=self._prefix, serviceName=service, desiredStatus="RUNNING"
         )
-        return {arn for arn in found["taskArns"] if self._task(arn)["lastStatus"] == "RUNNING"}
+        return {task["taskArn"] for task in self._tasks(found["taskArns"]) if task["lastStatus"] == "RUNNING"}
 
     def _unready(self) -> list[str]:
         ecs = self.client("ecs")
@@ -223,7 +234,7 @@ class Cloud:
         stopped = self.client("ecs").list_tasks(
             cluster=self._prefix, serviceName=service, desiredStatus="STOPPED"
         )["taskArns"]
-        reasons = {self._task(arn).get("stoppedReason") or "?" for arn in stopped}
+        reasons = {task.get("stoppedReason") or "?" for task in self._tasks(stopped)}
         why = "; ".join(sorted(reasons)) or "its tasks run"
         return f"{service} is not ready: {why}\n{self._last_words(service)}"
 
