@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kinstream_devkit.deployment import emulator
-from kinstream_devkit.deployment.engine import containers, docker, network_exists
+from kinstream_devkit.deployment.engine import containers, docker, image_names, network_exists
 from kinstream_devkit.embedded.emulator import console_script
 from tests.support.containers import POSTGRES, REDIS, require_containers
 from tests.support.repository import ROOT
@@ -17,6 +19,7 @@ from tests.support.stack import eventually
 COMMAND = [str(console_script("kinstream")), "deploy-local"]
 WHOLE_SECONDS = 1_200
 START_SECONDS = 240
+STOP_SECONDS = 60
 
 pytestmark = [
     pytest.mark.timeout(WHOLE_SECONDS + START_SECONDS),
@@ -32,11 +35,16 @@ def of_another_emulator() -> Iterator[None]:
     require_containers(POSTGRES, REDIS)
     labels = ["--label", "ministack=rds", "--label", "ministack.instance=another:4566"]
     container = docker("run", "-d", *labels, REDIS).strip()
-    yield
-    assert not network_exists(emulator.NAME)
-    assert emulator.clean() == 0
-    assert [one["State"]["Running"] for one in containers(f"id={container}")] == [True]
-    docker("rm", "-f", "-v", container)
+    try:
+        yield
+        left = [name for name in image_names() if emulator.is_its_tag(name)]
+        left += [str(path) for path in Path(tempfile.gettempdir()).glob(f"{emulator.FOLDER_PREFIX}*")]
+        has_network = network_exists(emulator.NAME)
+        removed = emulator.clean()
+        assert (left, has_network, removed) == ([], False, 0)
+        assert [one["State"]["Running"] for one in containers(f"id={container}")] == [True]
+    finally:
+        docker("rm", "-f", "-v", container)
 
 
 def test_all_of_it_is_as_it_must_be_and_nothing_is_left():
@@ -58,4 +66,9 @@ def test_interrupted_in_the_middle_it_takes_away_what_it_started():
         process.communicate(timeout=START_SECONDS)
         assert process.returncode == 130
     finally:
-        process.kill()
+        # Not SIGKILL, unless it is deaf: what it has started would stay.
+        process.terminate()
+        try:
+            process.communicate(timeout=STOP_SECONDS)
+        finally:
+            process.kill()

@@ -163,3 +163,43 @@ run "training_is_on_clusters_or_on_emr_serverless" {
     error_message = "the application that it launches on"
   }
 }
+
+run "migrating_reads_the_administrators_secret_that_rds_manages" {
+  assert {
+    condition = alltrue([
+      for name, key in { KINSTREAM_CATALOG_ADMIN_USER = "username", KINSTREAM_CATALOG_ADMIN_PASSWORD = "password" } :
+      contains(
+        jsondecode(aws_ecs_task_definition.migrate.container_definitions)[0].secrets,
+        { name = name, valueFrom = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-mock:${key}::" },
+      )
+    ])
+    error_message = "its name and its password"
+  }
+
+  assert {
+    condition     = output.catalog.administrator_secret == "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-mock"
+    error_message = "and no other is told"
+  }
+}
+
+run "a_managed_password_is_in_no_secret_of_ours" {
+  module {
+    source = "../catalog"
+  }
+
+  variables {
+    vpc_id                    = "vpc-1"
+    subnet_ids                = ["subnet-1", "subnet-2"]
+    client_security_group_ids = {}
+  }
+
+  assert {
+    condition     = length(aws_secretsmanager_secret.administrator) == 0 && length(aws_secretsmanager_secret_version.administrator) == 0
+    error_message = "no secret catalog-administrator"
+  }
+
+  assert {
+    condition     = aws_db_instance.this.manage_master_user_password == true && aws_db_instance.this.password == null
+    error_message = "RDS makes the password"
+  }
+}

@@ -48,8 +48,10 @@ def main() -> None:
                 _give_up(f"Postgres has not let us in for {settings.startup_wait_seconds:.0f} s", error)
             log.info("waiting for Postgres")
             time.sleep(_PAUSE_SECONDS)
-        except (SQLAlchemyError, PermanentError) as error:
+        except SQLAlchemyError as error:
             _give_up("the catalog cannot be prepared", error)
+        except PermanentError as error:
+            sys.exit(f"migrate: {error}")
         else:
             log.info("the catalog is up to date")
             return

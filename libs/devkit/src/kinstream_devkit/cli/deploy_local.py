@@ -1,9 +1,7 @@
 """kinstream deploy-local"""
 
-import signal
 import threading
 import time
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kinstream_devkit.deployment.emulator import Emulator
+    from kinstream_devkit.deployment.run import Options
 
 _INTERRUPTED = 130
 
@@ -28,7 +27,7 @@ _INTERRUPTED = 130
     is_flag=True,
     help="Start the emulator alone, until Ctrl-C, for docs/operations.md followed by hand.",
 )
-@click.option("--clean", is_flag=True, help="Only remove what a killed deploy-local left behind.")
+@click.option("--clean", is_flag=True, help="Only remove what a killed one left: containers, tags, folders.")
 def deploy_local(
     *, prefix: str, customers: int, build: bool, keep: bool, emulator_only: bool, clean: bool
 ) -> None:
@@ -42,7 +41,7 @@ def deploy_local(
 
     Left out is what the emulator has not: training (its EMR runs no job), autoscaling, TLS, sidecars. Needs
     Docker, Terraform and 6 GB of memory. Exits 0 if all is as it must be, 1 if not, 2 if it could not be
-    tried. Ctrl-C takes away all that was started.
+    tried, 130 if it was interrupted. Ctrl-C takes away all that was started.
 
     \b
     Examples:
@@ -52,32 +51,47 @@ def deploy_local(
       kinstream deploy-local --emulator-only    deploy by hand, as docs/operations.md tells
       kinstream deploy-local --clean            after a kill -9
     """
-    # Ctrl-C, too: a shell starts what it puts into the background deaf to it.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+    from kinstream_devkit.deployment.interruptions import end_by_signals
+    from kinstream_devkit.deployment.run import Options
 
+    end_by_signals()
+    try:
+        _run(Options(prefix, customers, build, keep), emulator_only=emulator_only, clean=clean)
+    except KeyboardInterrupt:
+        # Not 1, which says that something is not as it must be.
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _run(options: "Options", *, emulator_only: bool, clean: bool) -> None:
     from rich.console import Console
 
-    from kinstream_devkit.demo.show import Show
     from kinstream_devkit.deployment import emulator
-    from kinstream_devkit.deployment.run import Options, build_images, deploy, running_emulator
 
     console = Console(width=None if Console().is_terminal else 120)
     if clean:
         console.print(f"removed {emulator.clean()} containers")
-        return
+    elif emulator_only:
+        _run_emulator(console, options)
+    else:
+        _deploy(console, options)
+
+
+def _run_emulator(console: "Console", options: "Options") -> None:
+    from kinstream_devkit.demo.show import Show
+    from kinstream_devkit.deployment.run import running_emulator
+
+    with Show(console) as show, running_emulator(options.build, show) as started:
+        show.say(_told(started, options.prefix))
+        threading.Event().wait()
+
+
+def _deploy(console: "Console", options: "Options") -> None:
+    from kinstream_devkit.demo.show import Show
+    from kinstream_devkit.deployment.run import deploy
+
     begun = time.monotonic()
-    try:
-        with Show(console) as show:
-            if emulator_only:
-                build_images(build, show)
-                with running_emulator(show) as started:
-                    show.say(_told(started, prefix))
-                    threading.Event().wait()
-            problems = deploy(Options(prefix, customers, build, keep), show)
-    except KeyboardInterrupt:
-        # Not 1, which says that something is not as it must be.
-        raise SystemExit(_INTERRUPTED) from None
+    with Show(console) as show:
+        problems = deploy(options, show)
     _report(console, problems, time.monotonic() - begun)
 
 
@@ -85,6 +99,7 @@ def _told(started: "Emulator", prefix: str) -> str:
     lines = "\n".join(f"export {name}={value}" for name, value in started.exports(prefix).items())
     places = f'url = "{started.url}", seen_by_tasks = "{started.seen_by_tasks}"'
     return f"""
+unset AWS_SESSION_TOKEN AWS_PROFILE
 {lines}
 export TF_VAR_emulator='{{{places}, checks_iam = true}}'
 
@@ -103,8 +118,3 @@ def _report(console: "Console", problems: list[str], seconds: float) -> None:
         soft_wrap=True,
         highlight=False,
     )
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    # As Ctrl-C does: whatever was started is stopped on the way out.
-    raise KeyboardInterrupt

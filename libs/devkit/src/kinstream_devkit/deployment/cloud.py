@@ -4,12 +4,14 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
 import httpx
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from kinstream.errors import PermanentError, RetryableError
 from kinstream.resources import Names
@@ -49,6 +51,15 @@ print(json.dumps({"arn": client("sts").get_caller_identity()["Arn"], "refused": 
 
 Say = Callable[[str], None]
 ForeignCall = tuple[str, str, Mapping[str, Any]]
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Errors of AWS's client, in the meantime, become RetryableError with its words."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise RetryableError(f"the emulator has not done what it was asked for: {error}") from error
 
 
 class Cloud:
@@ -107,7 +118,7 @@ class Cloud:
                 "awsvpcConfiguration": {"subnets": network["subnets"], "securityGroups": groups}
             },
         )
-        arn = started["tasks"][0]["taskArn"]
+        arn = _first(started, "tasks", f"task {family} was not started")["taskArn"]
         deadline = time.monotonic() + _TASK_SECONDS
         while (task := self._task(arn))["lastStatus"] != "STOPPED":
             if time.monotonic() > deadline:
@@ -161,9 +172,14 @@ class Cloud:
         """What is wrong with who a task of the service is: its own role, which is refused the call."""
         client, operation, arguments = foreign
         asked = [client, operation, json.dumps(arguments).replace("PREFIX", self._prefix)]
-        task = next(iter(self._running(service)))
-        container = containers(f"label=com.amazonaws.ecs.task-arn={task}")[0]["Id"]
-        answer = json.loads(docker("exec", container, "python", "-c", _ASK, *asked))
+        found = [
+            one["Id"]
+            for task in self._running(service)
+            for one in containers(f"label=com.amazonaws.ecs.task-arn={task}")
+        ]
+        if not found:
+            raise RetryableError(f"no container of {service} runs, though it was ready")
+        answer = json.loads(docker("exec", found[0], "python", "-c", _ASK, *asked))
         wanted = f":assumed-role/{self._prefix}-{service}-task/"
         problems = []
         if wanted not in answer["arn"]:
@@ -178,8 +194,17 @@ class Cloud:
         return apps.create(app, "write"), apps.create(app, "secret")
 
     def _task(self, arn: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.client("ecs").describe_tasks(cluster=self._prefix, tasks=[arn])["tasks"][
-            0
+        found = self._tasks([arn])
+        if not found:
+            raise RetryableError(f"the emulator knows nothing of {arn} any more")
+        return found[0]
+
+    def _tasks(self, arns: Sequence[str]) -> list[dict[str, Any]]:
+        """Those of them that there still are."""
+        if not arns:
+            return []
+        found: list[dict[str, Any]] = self.client("ecs").describe_tasks(cluster=self._prefix, tasks=arns)[
+            "tasks"
         ]
         return found
 
@@ -187,7 +212,7 @@ class Cloud:
         found = self.client("ecs").list_tasks(
             cluster=self._prefix, serviceName=service, desiredStatus="RUNNING"
         )
-        return {arn for arn in found["taskArns"] if self._task(arn)["lastStatus"] == "RUNNING"}
+        return {task["taskArn"] for task in self._tasks(found["taskArns"]) if task["lastStatus"] == "RUNNING"}
 
     def _unready(self) -> list[str]:
         ecs = self.client("ecs")
@@ -198,7 +223,8 @@ class Cloud:
         ]
         missing = []
         for arn in arns:
-            service = ecs.describe_services(cluster=self._prefix, services=[arn])["services"][0]
+            answer = ecs.describe_services(cluster=self._prefix, services=[arn])
+            service = _first(answer, "services", f"the emulator knows nothing of {arn}")
             tasks = self._running(service["serviceName"])
             if len(tasks) < service["desiredCount"] or not all(map(_is_healthy, tasks)):
                 missing.append(service["serviceName"])
@@ -208,14 +234,17 @@ class Cloud:
         stopped = self.client("ecs").list_tasks(
             cluster=self._prefix, serviceName=service, desiredStatus="STOPPED"
         )["taskArns"]
-        reasons = {self._task(arn).get("stoppedReason") or "?" for arn in stopped}
+        reasons = {task.get("stoppedReason") or "?" for task in self._tasks(stopped)}
         why = "; ".join(sorted(reasons)) or "its tasks run"
         return f"{service} is not ready: {why}\n{self._last_words(service)}"
 
     def _last_words(self, name: str) -> str:
         logs = self.client("logs")
         group = f"/{self._prefix}/{name}"
-        streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
+        try:
+            streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
+        except logs.exceptions.ResourceNotFoundException:
+            return f"  (there is no log {group})"
         events = [
             event
             for stream in streams
@@ -225,6 +254,15 @@ class Cloud:
         ]
         last = sorted(events, key=lambda event: event["timestamp"])[-_LOG_LINES:]
         return "\n".join(f"  {event['message'].rstrip()}" for event in last) or "  (its log is empty)"
+
+
+def _first(answer: Mapping[str, Any], name: str, otherwise: str) -> dict[str, Any]:
+    """The first of what ECS answers. RetryableError, with what it says of it, where there is none."""
+    if not answer[name]:
+        why = "; ".join(failure.get("reason", "?") for failure in answer.get("failures", []))
+        raise RetryableError(f"{otherwise}: {why or 'no reason was given'}")
+    found: dict[str, Any] = answer[name][0]
+    return found
 
 
 def _is_healthy(task_arn: str) -> bool:

@@ -1,16 +1,25 @@
 """The emulator in a container that starts databases, caches and tasks beside itself; and the end of them."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 from kinstream.errors import PermanentError, RetryableError
 from kinstream_devkit.deployment.engine import (
+    SOCKET,
+    attempt_all,
     containers,
     docker,
+    image_names,
+    last_words,
     missing_images,
     network_exists,
     remove_containers,
     require_engine,
+    socket_path,
 )
 from kinstream_devkit.embedded.emulator import HOST, answers, free_port, wait_until
 
@@ -19,12 +28,22 @@ IMAGE = "kinstream/emulator"
 ROOT_KEY = "test"
 """Key and secret of the emulated account's root, as the provider of envs/dev has them."""
 
+FOLDER_PREFIX = "kinstream-deploy-"
+"""First part of the names of temporary folders."""
+TAG_PREFIX = "local-"
+"""First part of the tags under which services' images stand in for those in ECR."""
+
 _ADDRESS = "169.254.170.2"
 _SUBNET = "169.254.170.0/24"
 _PORT = 4566
-_SOCKET = "/var/run/docker.sock"
+_REGISTRY = "000000000000.dkr.ecr."
+_TAKEN = (
+    "another deploy-local runs on this machine, or one was killed; "
+    "in that case: kinstream deploy-local --clean"
+)
 _ITS_OWN = f"label=ministack.instance={NAME}:{_PORT}"
 _START_SECONDS = 30
+_LOG_LINES = 30
 _PULL_SECONDS = 600
 _STAND_INS = {
     f"{NAME}/postgres:15-alpine": "postgres:15-bookworm",
@@ -46,16 +65,29 @@ class Emulator:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.seen_by_tasks = f"http://{_ADDRESS}:{_PORT}"
-        self._tags: list[str] = []
+        self._socket = socket_path(os.environ)
+        self._has_network = False
 
-    def check(self) -> None:
-        """PermanentError where there is one already, or no engine."""
+    def claim(self) -> None:
+        """Make its network, as only one can: from then on what there is by its name is this one's.
+
+        PermanentError where another has it already, or there is no engine.
+        """
         require_engine()
-        if network_exists(NAME) or containers(f"name=^{NAME}$"):
+        if containers(f"name=^{NAME}$"):
+            raise PermanentError(_TAKEN)
+        # What publishes a port on this network does so on this machine's own address.
+        bound = f"com.docker.network.bridge.host_binding_ipv4={HOST}"
+        try:
+            docker("network", "create", "--subnet", _SUBNET, "-o", bound, NAME)
+        except PermanentError as error:
+            # Names may be had twice by two who ask at once; of two equal subnets the second is refused.
+            if network_exists(NAME):
+                raise PermanentError(_TAKEN) from error
             raise PermanentError(
-                "another deploy-local runs on this machine, or one was killed; "
-                "in that case: kinstream deploy-local --clean"
-            )
+                f"{error}\nThe emulator needs {_SUBNET}, where ECS gives credentials"
+            ) from error
+        self._has_network = True
 
     def start(self, say: Say) -> None:
         """Start it, and wait until it answers."""
@@ -63,18 +95,10 @@ class Emulator:
             if missing_images([image]):
                 say(f"pulling {image}")
                 docker("pull", "-q", image, seconds=_PULL_SECONDS)
-            self.tag(image, name)
-        # What publishes a port on this network does so on this machine's own address.
-        bound = f"com.docker.network.bridge.host_binding_ipv4={HOST}"
-        try:
-            docker("network", "create", "--subnet", _SUBNET, "-o", bound, NAME)
-        except PermanentError as error:
-            raise PermanentError(
-                f"{error}\nThe emulator needs {_SUBNET}, where ECS gives credentials"
-            ) from error
+            docker("tag", image, name)
         docker("run", "-d", "--name", NAME, *self._options(), IMAGE)
         if not wait_until(lambda: answers(self.port), lambda: True, _START_SECONDS):
-            raise RetryableError(f"the emulator did not start:\n{self.log()}")
+            raise RetryableError(f"the emulator has not answered for {_START_SECONDS} s")
 
     def _options(self) -> list[str]:
         variables = {
@@ -93,18 +117,13 @@ class Emulator:
         return [
             *("--network", NAME, "--ip", _ADDRESS),
             *("-p", f"{HOST}:{self.port}:{_PORT}"),
-            *("-v", f"{_SOCKET}:{_SOCKET}"),
+            *("-v", f"{self._socket}:{SOCKET}"),
             *(part for name, value in variables.items() for part in ("-e", f"{name}={value}")),
         ]
 
-    def tag(self, image: str, name: str) -> None:
-        """Give an image a further name, until the end."""
-        docker("tag", image, name)
-        self._tags.append(name)
-
     def log(self) -> str:
-        """The end of what it has to say."""
-        return docker("logs", "--tail", "30", NAME)
+        """The end of what it has to say; empty where it does not run."""
+        return last_words(NAME, _LOG_LINES) if self._has_network else ""
 
     def started(self) -> list[str]:
         """Names of the containers that it has started and that run.
@@ -127,19 +146,56 @@ class Emulator:
         }
 
     def stop(self) -> None:
-        """Take it away with all that it has started, whatever state that is in."""
-        clean(self._tags)
+        """Take it away with all that it has started, whatever state that is in; nothing where it was not.
+
+        PermanentError, once all is tried, where something would not go.
+        """
+        if self._has_network:
+            clean()
 
 
-def clean(tags: Iterable[str] = ()) -> int:
-    """Remove what an emulator on this machine left; how many containers that were. Touches nothing else."""
+def clean() -> int:
+    """Remove what an emulator on this machine left; how many containers that were. Touches nothing else.
+
+    PermanentError, once all is tried, where something would not go.
+    """
+    removed = 0
+
+    def remove(*filters: str) -> None:
+        nonlocal removed
+        removed += remove_containers(*filters)
+
     # The emulator first: it would replace what is taken from it.
-    removed = remove_containers(f"name=^{NAME}$")
-    removed += remove_containers(_ITS_OWN)
-    if network_exists(NAME):
-        removed += remove_containers(f"network={NAME}")
-        docker("network", "rm", NAME)
-    for name in {*tags, *_STAND_INS}:
-        with suppress(PermanentError):
-            docker("rmi", "--no-prune", name)
+    attempt_all(
+        [
+            partial(remove, f"name=^{NAME}$"),
+            partial(remove, _ITS_OWN),
+            partial(_remove_network, remove),
+            _remove_tags,
+            _remove_folders,
+        ]
+    )
     return removed
+
+
+def _remove_network(remove: Callable[[str], None]) -> None:
+    if network_exists(NAME):
+        remove(f"network={NAME}")
+        docker("network", "rm", NAME)
+
+
+def _remove_tags() -> None:
+    attempt_all([partial(docker, "rmi", "--no-prune", name) for name in image_names() if is_its_tag(name)])
+
+
+def is_its_tag(image: str) -> bool:
+    """Whether an image's name, with its tag, is one that a local deployment gives."""
+    repository, _, tag = image.rpartition(":")
+    in_registry = repository.startswith(_REGISTRY) and tag.startswith(TAG_PREFIX)
+    return in_registry or repository.startswith(f"{NAME}/")
+
+
+def _remove_folders() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        # Another person's stay: this one may not remove them.
+        shutil.rmtree(folder, ignore_errors=True)

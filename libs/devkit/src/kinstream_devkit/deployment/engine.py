@@ -3,24 +3,48 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from kinstream.errors import PermanentError
 
+SOCKET = "/var/run/docker.sock"
+"""Where Docker listens, unless DOCKER_HOST says otherwise."""
+
 _LONGEST_SECONDS = 120
+_TRIES = 4
+
+Answer = TypeVar("Answer")
 
 
 def docker(*arguments: str, seconds: float = _LONGEST_SECONDS) -> str:
     """What `docker ARGUMENTS` prints. PermanentError with Docker's words where it fails."""
-    command = ["docker", *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        raise PermanentError(f"docker {arguments[0]} has not answered for {seconds:.0f} s") from error
+    done = _run(*arguments, seconds=seconds)
     if done.returncode:
         raise PermanentError(f"docker {' '.join(arguments[:2])} failed: {done.stderr.strip()[-500:]}")
     return done.stdout
+
+
+def last_words(container: str, lines: int) -> str:
+    """The end of a container's log, of both its outputs; empty where it cannot be had."""
+    try:
+        done = _run("logs", "--tail", str(lines), container)
+    except PermanentError:
+        return ""
+    return "" if done.returncode else (done.stdout + done.stderr).strip()
+
+
+def socket_path(environment: Mapping[str, str]) -> str:
+    """The engine's socket on this machine. PermanentError where it is another machine's."""
+    host = environment.get("DOCKER_HOST", "")
+    if not host:
+        return SOCKET
+    if not host.startswith("unix://"):
+        raise PermanentError(
+            "DOCKER_HOST names an engine elsewhere; deploy-local needs one on this machine, whose socket its "
+            f"emulator starts tasks by: unset DOCKER_HOST, or DOCKER_HOST=unix://{SOCKET}"
+        )
+    return host.removeprefix("unix://")
 
 
 def require_engine() -> None:
@@ -37,20 +61,29 @@ def missing_images(images: Sequence[str]) -> list[str]:
     return [image for image in images if not _exists("image", image)]
 
 
+def image_names() -> list[str]:
+    """Names, with their tags, of all images."""
+    return docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+
+
 def containers(*filters: str) -> list[dict[str, Any]]:
     """What the engine says of all containers, running or not, that pass every filter."""
-    wanted = [part for one in filters for part in ("--filter", one)]
-    found = docker("ps", "-a", "-q", *wanted).split()
-    described: list[dict[str, Any]] = json.loads(docker("inspect", *found)) if found else []
-    return described
+
+    def described(found: list[str]) -> list[dict[str, Any]]:
+        described: list[dict[str, Any]] = json.loads(docker("inspect", *found))
+        return described
+
+    return _with_listed(filters, described, [])
 
 
 def remove_containers(*filters: str) -> int:
     """End and remove them with their anonymous volumes; how many there were."""
-    found = [one["Id"] for one in containers(*filters)]
-    if found:
+
+    def removed(found: list[str]) -> int:
         docker("rm", "-f", "-v", *found)
-    return len(found)
+        return len(found)
+
+    return _with_listed(filters, removed, 0)
 
 
 def network_exists(name: str) -> bool:
@@ -58,7 +91,48 @@ def network_exists(name: str) -> bool:
     return _exists("network", name)
 
 
+def attempt_all(steps: Sequence[Callable[[], object]]) -> None:
+    """Do each step, whatever becomes of the others. PermanentError at the end that tells all that failed."""
+    problems = []
+    for step in steps:
+        try:
+            step()
+        except PermanentError as error:
+            problems.append(str(error))
+    if problems:
+        raise PermanentError("\n".join(problems))
+
+
+def _with_listed(filters: Sequence[str], act: Callable[[list[str]], Answer], nothing: Answer) -> Answer:
+    wanted = [part for one in filters for part in ("--filter", one)]
+    for left in reversed(range(_TRIES)):
+        found = docker("ps", "-a", "-q", *wanted).split()
+        if not found:
+            return nothing
+        try:
+            return act(found)
+        except PermanentError:
+            # One that vanished meanwhile is an error for all: list them again.
+            if not left:
+                raise
+    raise AssertionError
+
+
 def _exists(kind: str, name: str) -> bool:
-    command = ["docker", kind, "inspect", name]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=_LONGEST_SECONDS)
-    return not done.returncode
+    return not _run(kind, "inspect", name).returncode
+
+
+def _run(*arguments: str, seconds: float = _LONGEST_SECONDS) -> "subprocess.CompletedProcess[str]":
+    command = ["docker", *arguments]
+    try:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+            # A Ctrl-C is this process's to hear: it may be in the middle of its clean-up.
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PermanentError(f"docker {arguments[0]} has not answered for {seconds:.0f} s") from error

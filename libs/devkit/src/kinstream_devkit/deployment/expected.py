@@ -28,9 +28,12 @@ QUICK = {
 _ADVICE = (
     (
         r"security_credentials|InvalidClientTokenId|AccessDenied",
-        "the emulator refused the credentials or the role; look at its log",
+        "the emulator refused the credentials or the role: see its last words",
     ),
-    (r"connection refused|EOF|connection reset", "the emulator is away; look at its log, then start again"),
+    (
+        r"connection refused|EOF|connection reset",
+        "the emulator is away: see its last words, then start again",
+    ),
     (
         r"Failed to (query available|install) provider|registry\.terraform\.io",
         "Terraform cannot get the AWS provider; with a mirror: KINSTREAM_TERRAFORM_PLUGINS=FOLDER",
@@ -61,6 +64,12 @@ def changed(plan: Mapping[str, Any]) -> set[str]:
         for change in plan.get("resource_changes", [])
         if change["mode"] == "managed" and change["change"]["actions"] not in (["no-op"], ["read"])
     }
+
+
+def kept(url: str, problems: int) -> str:
+    """What is said of a deployment that is kept until Ctrl-C."""
+    found = f"{problems} problem{'s' * (problems > 1)}, told at the end" if problems else "as it must be"
+    return f"checked, {found}; the API is at {url}; Ctrl-C destroys it"
 
 
 def words_of(errors: str) -> str:

@@ -4,18 +4,21 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from kinstream.errors import PermanentError
 from kinstream_devkit.demo.run import DemoOptions, Target, run_demo
 from kinstream_devkit.demo.show import Show
-from kinstream_devkit.deployment.cloud import Cloud, ForeignCall
-from kinstream_devkit.deployment.emulator import IMAGE, Emulator
-from kinstream_devkit.deployment.engine import docker, missing_images, require_engine
-from kinstream_devkit.deployment.expected import DRIFTING, QUICK, SERVICES, changed, dev_variables
+from kinstream_devkit.deployment.cloud import Cloud, ForeignCall, in_words
+from kinstream_devkit.deployment.emulator import FOLDER_PREFIX, IMAGE, TAG_PREFIX, Emulator
+from kinstream_devkit.deployment.engine import docker, missing_images
+from kinstream_devkit.deployment.expected import DRIFTING, QUICK, SERVICES, changed, dev_variables, kept
+from kinstream_devkit.deployment.interruptions import undisturbed
 from kinstream_devkit.deployment.terraform import Terraform
 
 APP = "demo"
@@ -55,27 +58,55 @@ def deploy(options: Options, show: Show) -> list[str]:
 
     Whatever was started is gone afterwards, however this ends.
     """
-    if not _SOURCE.is_dir():
-        raise PermanentError(f"there is no {_SOURCE} here; run this in the repository's folder")
-    require_engine()
-    build_images(options.build, show)
-    with running_emulator(show) as started, tempfile.TemporaryDirectory(prefix="kinstream-deploy-") as folder:
+    with (
+        running_emulator(options.build, show) as started,
+        tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder,
+        in_words(),
+    ):
         return _Deployment(options, show, started, Path(folder)).run()
 
 
 @contextmanager
-def running_emulator(show: Show) -> Iterator[Emulator]:
-    """An emulator that is taken away at the end with all that it has started."""
+def running_emulator(build: bool, show: Show) -> Iterator[Emulator]:
+    """An emulator, its images made before where that is wanted.
+
+    Taken away at the end with all that it has started; after an error its last words are shown.
+    """
+    if not _SOURCE.is_dir():
+        raise PermanentError(f"there is no {_SOURCE} here; run this in the repository's folder")
     started = Emulator()
-    # Before anything is to be taken away: what is there already is another's.
-    started.check()
     try:
+        with undisturbed():
+            started.claim()
+        build_images(build, show)
         with show.step("starting the emulator") as step:
             started.start(step.say)
         yield started
-    finally:
-        with show.step("taking away all that was started"):
-            started.stop()
+    except BaseException as error:
+        with undisturbed():
+            _end_after(error, started, show)
+        raise
+    with undisturbed():
+        _take_away(started, show)
+
+
+def _end_after(error: BaseException, started: Emulator, show: Show) -> None:
+    log = started.log() if isinstance(error, Exception) else ""
+    try:
+        _take_away(started, show)
+    except PermanentError as further:
+        # Not in place of the first, which is told last.
+        show.say(escape(str(further)))
+    if log:
+        show.say(f"the emulator's last words:\n{escape(log)}")
+
+
+def _take_away(started: Emulator, show: Show) -> None:
+    with ExitStack() as stack:
+        # Even where nobody is there to be told.
+        with suppress(OSError):
+            stack.enter_context(show.step("taking away all that was started"))
+        started.stop()
 
 
 def build_images(is_wanted: bool, show: Show) -> None:
@@ -96,39 +127,44 @@ class _Deployment:
         self._show = show
         self._emulator = started
         self._cloud = Cloud(started.url, options.prefix)
-        self._tag = f"local-{secrets.token_hex(4)}"
+        self._tag = f"{TAG_PREFIX}{secrets.token_hex(4)}"
         self._url = ""
         self._terraform = Terraform(_SOURCE, folder / "terraform", "dev", self._variables(run_services=False))
 
     def run(self) -> list[str]:
         """What is not as it must be."""
         self._first_deploy()
+        problems = self._problems_of_roles()
+        self._kill()
+        problems += self._send()
+        with self._show.step("terraform plan, which must be empty"):
+            odd = changed(self._terraform.plan()) - DRIFTING
+        problems += [f"a second plan would change {kind}" for kind in sorted(odd)]
+        if self._options.keep:
+            self._show.say(kept(self._url, len(problems)))
+            # That one is not the end: what follows is what was asked for.
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+        with self._show.step("terraform destroy") as step:
+            self._terraform.destroy(step.say)
+        left = [*self._terraform.run("state", "list").split(), *self._emulator.started()]
+        return [*problems, *(f"destroy left {name}" for name in left)]
+
+    def _problems_of_roles(self) -> list[str]:
         with self._show.step("asking tasks who they are, and for what is another's"):
-            problems = [
+            return [
                 f"the task of {service} {problem}"
                 for service, foreign in FOREIGN.items()
                 for problem in self._cloud.problems_of_role(service, foreign)
             ]
+
+    def _kill(self) -> None:
         for service in KILLED:
             with self._show.step(f"killing the task of {service}, and waiting for another"):
                 self._cloud.kill_a_task(service)
         with self._show.step("waiting until all are ready again") as step:
             self._cloud.wait_for_services(step.say)
             self._cloud.wait_for_api(self._url)
-        problems += self._send()
-        with self._show.step("terraform plan, which must be empty"):
-            odd = changed(self._terraform.plan()) - DRIFTING
-        if self._options.keep:
-            self._show.say(f"all checked; the API is at {self._url}; Ctrl-C ends it")
-            threading.Event().wait()
-        with self._show.step("terraform destroy") as step:
-            self._terraform.destroy(step.say)
-        left = [*self._terraform.run("state", "list").split(), *self._emulator.started()]
-        return [
-            *problems,
-            *(f"a second plan would change {kind}" for kind in sorted(odd)),
-            *(f"destroy left {name}" for name in left),
-        ]
 
     def _send(self) -> list[str]:
         write_key, secret_key = self._cloud.create_keys(APP)
@@ -153,7 +189,7 @@ class _Deployment:
         self._url = outputs["url"]
         with show.step("images and secrets"):
             for service, repository in outputs["repositories"].items():
-                self._emulator.tag(f"kinstream/{service}", f"{repository}:{self._tag}")
+                docker("tag", f"kinstream/{service}", f"{repository}:{self._tag}")
             cloud.put_secrets(outputs)
         with show.step("migrating the catalog, a one-off task"):
             cloud.run_once(f"{self._options.prefix}-migrate", outputs["task_network"])

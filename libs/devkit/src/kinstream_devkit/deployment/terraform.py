@@ -11,10 +11,13 @@ from typing import Any
 
 from kinstream.errors import KinstreamError, PermanentError
 from kinstream_devkit.deployment.expected import words_of
+from kinstream_devkit.deployment.interruptions import undisturbed
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 _MIRRORS = ("/usr/share", "/usr/local/share", "/opt", str(Path.home() / ".terraform.d"))
 _LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
+# What was made there, and what a person has set for a deployment of their own.
+_NOT_COPIED = (".terraform*", "*.tfstate*", "*.tfvars", "*.tfvars.json", "backend.hcl")
 _STOP_SECONDS = 10
 
 _MOST_APPLIES = 4
@@ -50,7 +53,7 @@ class Terraform:
             raise PermanentError(
                 f"there is no {source}/envs/{environment}; run this in the repository's folder"
             )
-        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         self.folder = folder / "envs" / environment
         (self.folder / "local_override.tf").write_text(_LOCAL_STATE)
         self.set(variables)
@@ -116,7 +119,8 @@ class Terraform:
             try:
                 printed = "".join(_told(process, say))
             finally:
-                _end(process)
+                with undisturbed():
+                    _end(process)
         self.seconds[command] = round(time.monotonic() - begun, 1)
         if process.returncode:
             raise TerraformError(command, errors.read_text() or printed[-4_000:])
