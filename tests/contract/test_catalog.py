@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from kinstream.catalog import (
     FINALIZE,
@@ -35,6 +34,7 @@ from kinstream.catalog.database import create_engine
 from kinstream.catalog.models import Base
 from kinstream.clock import now_ms
 from kinstream.errors import RetryableError
+from tests.support.databases import empty_database
 
 MP4 = Rendition("video", "video", "demo/m/video.mp4", "video/mp4", 1000, 352, 288, 6.0)
 MANIFEST = Rendition(
@@ -423,7 +423,8 @@ def test_work_of_the_first_version_is_carried_over(
     """A catalog of the first version, with an item in each state."""
     url = f"sqlite:///{tmp_path}/old.sqlite3"
     if backend == "postgres":
-        url = empty_database(str(request.getfixturevalue("postgres_url")))
+        database = empty_database(str(request.getfixturevalue("postgres_url")))
+        url = database.render_as_string(hide_password=False)
     migrate(url, "0001")
     engine = create_engine(url)
     states = ("declared", "uploaded", "processing", "ready", "failed")
@@ -456,16 +457,6 @@ def test_work_of_the_first_version_is_carried_over(
     assert catalog.work.mark_uploaded("a", "declared", 5)
     assert catalog.work.claim("a", "processing", MAIN, "m", 60)
     catalog.close()
-
-
-def empty_database(url: str) -> str:
-    """Another database on the same server."""
-    name = f"old_{uuid.uuid4().hex}"
-    engine = create_engine(url)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return str(make_url(url).set(database=name).render_as_string(hide_password=False))
 
 
 def test_other_apps_see_nothing(catalog: Catalog, app: str) -> None:

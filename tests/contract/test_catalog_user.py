@@ -6,14 +6,13 @@ import sys
 import uuid
 
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
 from kinstream.catalog import open_catalog
-from kinstream.catalog.database import create_engine
 from kinstream.catalog.preparing import prepare
 from kinstream.errors import PermanentError
+from tests.support.databases import empty_database
 
 ADMINISTRATOR = ("kinstream_admin", "a password")
 
@@ -21,12 +20,7 @@ ADMINISTRATOR = ("kinstream_admin", "a password")
 @pytest.fixture
 def database(postgres_url: str) -> URL:
     """An empty database, as its administrator reaches it."""
-    name = f"catalog_{uuid.uuid4().hex[:12]}"
-    engine = create_engine(postgres_url)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return make_url(postgres_url).set(database=name)
+    return empty_database(postgres_url)
 
 
 def as_user(database: URL, name: str, password: str) -> str:

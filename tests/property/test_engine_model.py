@@ -13,7 +13,6 @@ from random import Random
 from typing import Any, NamedTuple
 
 import msgspec
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -21,10 +20,11 @@ from kinstream import keys
 from kinstream.events import Event, format_time_ms
 from kinstream_devkit.generate.walks import Place
 from tests.support.interleaving import Fate
-from tests.support.model import START_MS, World, fates_of
+from tests.support.model import START_MS, World, fates_of, model_settings
 from tests.support.model_truth import compare, compare_announcements, compare_closings
 
-RUNS = int(os.environ.get("KINSTREAM_MODEL_RUNS", "60"))
+USUAL_RUNS = 60
+RUNS = int(os.environ.get("KINSTREAM_MODEL_RUNS", USUAL_RUNS))
 WORKERS = 3
 APPS = ("demo", "other")
 CUSTOMERS = ("fam-1", "fam-2", "fam-3")
@@ -327,10 +327,4 @@ class EngineModel(RuleBasedStateMachine):
 
 
 TestEngineModel = EngineModel.TestCase
-TestEngineModel.settings = settings(
-    max_examples=RUNS,
-    stateful_step_count=50,
-    deadline=None,
-    derandomize="CI" in os.environ or RUNS == 60,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestEngineModel.settings = model_settings(RUNS, usual=USUAL_RUNS)

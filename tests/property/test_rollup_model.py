@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -24,9 +23,10 @@ from session_worker.engine.rollup import RollUp
 from session_worker.engine.worker import AWAY
 from tests.support.interleaving import Call, Fate, Gate
 from tests.support.memory_aws import ForgetfulDynamoDb
-from tests.support.model import fates_of
+from tests.support.model import fates_of, model_settings
 
-RUNS = int(os.environ.get("KINSTREAM_MODEL_RUNS", "100"))
+USUAL_RUNS = 100
+RUNS = int(os.environ.get("KINSTREAM_MODEL_RUNS", USUAL_RUNS))
 TABLE = "model-counters"
 SLOTS = (3, 3, 4)
 START_MS = 1_795_284_000_000
@@ -209,10 +209,4 @@ async def _once(action: Callable[[], Any]) -> None:
 
 
 TestRollUpModel = RollUpModel.TestCase
-TestRollUpModel.settings = settings(
-    max_examples=RUNS,
-    stateful_step_count=50,
-    deadline=None,
-    derandomize="CI" in os.environ or RUNS == 100,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestRollUpModel.settings = model_settings(RUNS, usual=USUAL_RUNS)

@@ -10,6 +10,8 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+from hypothesis import HealthCheck, settings
+
 from benchmarks.memory_expressions import Item
 from kinstream import keys
 from kinstream.chunks import Chunk, encode_chunk
@@ -39,6 +41,17 @@ UPKEEP_ROUNDS = 6
 TROUBLE = 0.25
 """How likely a call fails while the world toils."""
 DAY_MS = 86_400_000
+
+
+def model_settings(runs: int, *, usual: int) -> settings:
+    """How Hypothesis runs a state machine; the usual number of runs, and CI, go the same way every time."""
+    return settings(
+        max_examples=runs,
+        stateful_step_count=50,
+        deadline=None,
+        derandomize="CI" in os.environ or runs == usual,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
 
 
 @dataclass(eq=False)

@@ -24,9 +24,10 @@ _CONTENT_TYPE = "application/x-amz-json-1.0"
 _ATTEMPTS = 2
 _PAUSE_SECONDS = 0.05
 _SERVER_ERROR = 500
-_THROTTLED = frozenset(
+THROTTLED = frozenset(
     {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"}
 )
+"""Codes by which DynamoDB says that it was asked for too much at once."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -134,4 +135,4 @@ def _refusal(operation: str, status: int, answer: dict[str, Any]) -> ClientError
 
 def _is_passing(error: ClientError) -> bool:
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return status >= _SERVER_ERROR or error.response["Error"]["Code"] in _THROTTLED
+    return status >= _SERVER_ERROR or error.response["Error"]["Code"] in THROTTLED

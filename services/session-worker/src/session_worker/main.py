@@ -234,8 +234,13 @@ async def run(settings: WorkerSettings) -> None:
             ready.clear()
             await worker.scores.flush()
             with suppress(*AWAY):  # what is left is another worker's to add
-                if any(isinstance(processor, Stateful) for processor in processors):
+                if _counts(processors):
                     await worker.roll_up.run()
+
+
+def _counts(processors: Sequence[Processor]) -> bool:
+    """Whether any of them leaves entries in the journal; the others' roles reach no counters."""
+    return any(isinstance(processor, Stateful) for processor in processors)
 
 
 def _upkeep(
@@ -246,7 +251,7 @@ def _upkeep(
         every(settings.score_flush_seconds, worker.scores.flush, stop),
         every(settings.outbox_sweep_seconds, worker.outbox.sweep, stop),
     ]
-    if any(isinstance(processor, Stateful) for processor in processors):
+    if _counts(processors):
         upkeep += [
             every(settings.roll_up_seconds, worker.roll_up.run, stop),
             every(worker.roll_up.sweep_seconds, worker.roll_up.sweep, stop),

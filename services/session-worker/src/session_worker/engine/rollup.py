@@ -18,15 +18,17 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from opentelemetry import metrics
 
 from kinstream import keys
 from kinstream.dynamo import attribute, from_item, to_item, to_key
+from kinstream.dynamodb_http import THROTTLED
 from kinstream.errors import RetryableError
 from kinstream.keys import Key
 from session_worker.domain.sums import Sums, add_up, written_down
 from session_worker.engine.requests import Update
+from session_worker.engine.worker import AWAY
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +45,7 @@ _MOST_CALLS = 16
 _MOST_DELETES = 25
 _ATTEMPTS = 6
 _REFUSED = "ValidationException"
-_BUSY = frozenset(
-    {
-        "TransactionConflictException",
-        "ProvisionedThroughputExceededException",
-        "ThrottlingException",
-        "RequestLimitExceeded",
-    }
-)
+_BUSY = THROTTLED | {"TransactionConflictException"}
 
 
 class Batch(NamedTuple):
@@ -109,7 +104,7 @@ class RollUp:
             if slot != self._slot:
                 try:
                     await self._roll(slot, self._now_ms() - self._left_behind_ms)
-                except (ClientError, BotoCoreError, OSError, RetryableError) as error:
+                except AWAY as error:
                     failed = error
         if failed:
             raise failed
