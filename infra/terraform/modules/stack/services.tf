@@ -52,6 +52,15 @@ locals {
     { for service, processor in local.processor_services : service => ["${var.prefix}-processor-${processor}"] },
   )
 
+  # A release that gives messages up goes back. One that begins while the alarm rings, as to mend that, is not held to it (by ECS).
+  dead_letter_alarms = {
+    for queue in concat(values(module.processor_queue), values(module.media_queue), [module.uploads_queue]) :
+    queue.name => queue.alarms.dead_letters
+  }
+  rollback_alarms = {
+    for service, queues in local.queues_of_services : service => [for name in queues : local.dead_letter_alarms[name]]
+  }
+
   # What the environment says goes before what the kind has: of a processor, or of all of them.
   sizes = {
     for name, kind in local.kinds : name => merge(
@@ -109,7 +118,7 @@ module "service" {
   stop_timeout_seconds = local.stop_timeout_seconds[each.value]
   scaling              = merge(local.scaling[each.key], { queue_names = local.queues_of_services[each.key] })
   autoscaling          = !var.lacks.autoscaling
-  rollback_alarms      = each.value == "ingest-api" ? module.observability.api_error_alarms : []
+  rollback_alarms      = each.value == "ingest-api" ? module.observability.api_error_alarms : local.rollback_alarms[each.key]
   log_retention_days   = var.log_retention_days
   sidecars             = local.sidecars
   search_endpoint      = one(module.search[*].endpoint)
