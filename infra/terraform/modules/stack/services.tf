@@ -100,6 +100,7 @@ module "service" {
   secrets              = { for name in local.secrets_of_services[each.value] : name => aws_secretsmanager_secret.this[name].arn }
   environment          = lookup(local.environment_of_services, each.key, {})
   policy               = local.policies[each.key]
+  trust_policy         = data.aws_iam_policy_document.tasks_trust.json
   permissions_boundary = var.permissions_boundary
   size                 = local.sizes[each.key]
   architecture         = var.architecture
