@@ -24,7 +24,7 @@ STOP_SECONDS = 60
 pytestmark = [
     pytest.mark.timeout(WHOLE_SECONDS + START_SECONDS),
     pytest.mark.skipif("KINSTREAM_DEPLOY_LOCAL" not in os.environ, reason="`make test-deploy-local` runs it"),
-    # There is one address at which tasks ask for their credentials; and the images are those of compose's tests.
+    # There is one address at which tasks ask for credentials; and the images are those of compose's tests.
     pytest.mark.xdist_group("compose"),
 ]
 
