@@ -117,6 +117,24 @@ def test_every_processor_has_a_service_of_its_own(plan: Plan) -> None:
     }
 
 
+def test_release_goes_back_when_an_alarm_of_its_own_service_rings(plan: Plan) -> None:
+    alarms = {
+        service["name"]: {name for block in service["alarms"] for name in block["alarm_names"]}
+        for service in planned(plan, "aws_ecs_service")
+    }
+    assert alarms.pop("ingest-api") == {f"{PLANNED_PREFIX}-api-errors", f"{PLANNED_PREFIX}-api-unreachable"}
+    assert alarms.pop("recommender-trigger") == set()
+    queues = {
+        "media-worker": ["uploads", "media"],
+        "media-worker-large": ["media-large"],
+        **{f"session-worker-{queue.name}": [f"processor-{queue.name}"] for queue in processor_queues()},
+    }
+    assert alarms == {
+        service: {f"{PLANNED_PREFIX}-{queue}-dead-letters" for queue in its_queues}
+        for service, its_queues in queues.items()
+    }
+
+
 def test_every_parameter_is_a_setting_of_the_service_that_reads_it(plan: Plan) -> None:
     for parameter in planned(plan, "aws_ssm_parameter"):
         _, _, service, name = parameter["name"].split("/")

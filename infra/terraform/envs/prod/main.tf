@@ -18,6 +18,7 @@ module "stack" {
   certificate_arn = var.certificate_arn
   alarm_email     = var.alarm_email
   emr_subnet_ids  = var.emr_subnet_ids
+  emr_peer        = var.emr_peer
   emr_serverless  = var.emr_serverless
   settings        = var.settings
   sidecars        = var.sidecars

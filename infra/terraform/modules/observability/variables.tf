@@ -63,6 +63,11 @@ variable "services" {
   type        = map(number)
 }
 
+variable "has_collector" {
+  description = "Whether what services measure themselves comes to CloudWatch: there is a collector beside each."
+  type        = bool
+}
+
 variable "budget" {
   description = "Dollars a month, above which people are told. Null: no budget."
   type        = number

@@ -145,6 +145,7 @@ module "observability" {
   catalog_id      = module.catalog.identifier
   cluster_name    = aws_ecs_cluster.this.name
   budget          = var.budget
+  has_collector   = local.sidecars.adot != null
   services        = { for name in keys(local.running) : name => local.scaling[name].min_tasks }
 
   queues = merge(

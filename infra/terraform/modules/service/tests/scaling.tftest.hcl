@@ -27,6 +27,7 @@ variables {
   image        = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/kin/session-worker:abc"
   policy       = "{\"Version\": \"2012-10-17\", \"Statement\": []}"
   parameters   = { KINSTREAM_NAME_PREFIX = "arn:aws:ssm:eu-west-1:123456789012:parameter/kin/shared/KINSTREAM_NAME_PREFIX" }
+  trust_policy = "{\"Version\": \"2012-10-17\", \"Statement\": []}"
   readable     = { repositories = [], parameters = [], secrets = [] }
   vpc          = { subnet_ids = ["subnet-1", "subnet-2"], security_group_id = "sg-1" }
 }
