@@ -32,6 +32,14 @@ SETTINGS: Mapping[str, tuple[type[Any], ...]] = {
 }
 
 
+LEFT_AS_THEY_ARE: Mapping[str, set[str]] = {
+    "dev": {"log_retention_days"},
+    # Of these two only an emulator has need.
+    "prod": {"log_retention_days", "spot_share", "sizes", "image_registry", "lacks"},
+}
+"""Variables of modules/stack that an environment leaves at their defaults."""
+
+
 @pytest.fixture(scope="session")
 def described() -> Resources:
     """What the provisioner would make under the same prefix."""
@@ -131,6 +139,17 @@ def test_every_parameter_is_a_setting_of_the_service_that_reads_it(plan: Plan) -
     for parameter in planned(plan, "aws_ssm_parameter"):
         _, _, service, name = parameter["name"].split("/")
         assert name in _variables(SETTINGS[service]), parameter["name"]
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_every_variable_of_the_stack_is_passed_on_or_fixed_by_its_environment(environment: str) -> None:
+    terraform = ROOT / "infra/terraform"
+    text = (terraform / "modules/stack/variables.tf").read_text()
+    variables = set(re.findall(r'^variable "(\w+)"', text, flags=re.MULTILINE))
+    passed = set(
+        re.findall(r"^  (\w+) +=", (terraform / f"envs/{environment}/main.tf").read_text(), re.MULTILINE)
+    )
+    assert variables - passed <= LEFT_AS_THEY_ARE[environment]
 
 
 def test_every_alarm_leads_to_an_entry_of_the_runbook(plan: Plan) -> None:

@@ -47,6 +47,8 @@ module "stack" {
   budget          = 300
   spot_share      = 1
 
+  permissions_boundary = var.permissions_boundary
+
   settings = {
     for service in ["shared", "ingest-api", "session-worker", "media-worker", "recommender-trigger"] :
     service => merge(

@@ -25,6 +25,8 @@ module "stack" {
   search          = var.search
   budget          = var.budget
 
+  permissions_boundary = var.permissions_boundary
+
   # Over what modules/stack gives each service.
   scaling = {
     for name in setunion(keys(local.scaling), keys(var.scaling)) :

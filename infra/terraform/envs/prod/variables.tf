@@ -60,6 +60,12 @@ variable "emr_serverless" {
   default     = null
 }
 
+variable "permissions_boundary" {
+  description = "ARN of a policy that bounds every task's roles. Null: none."
+  type        = string
+  default     = null
+}
+
 variable "settings" {
   description = "Further settings by service or `shared`: environment variable and value."
   type        = map(map(string))

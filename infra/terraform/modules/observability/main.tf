@@ -159,7 +159,7 @@ resource "aws_cloudwatch_composite_alarm" "this" {
     events-late = {
       about  = "Events or uploads are worked on late"
       anchor = "events-late"
-      rule   = join(" OR ", [for queue in var.queues : "ALARM(\"${queue.alarms.oldest_message}\")"])
+      rule   = join(" OR ", [for queue in var.queues : "ALARM(\"${queue.alarms.oldest_message}\")" if queue.is_felt])
     }
     data-set-aside = {
       about  = "Messages were given up and wait for a person"

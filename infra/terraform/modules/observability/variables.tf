@@ -25,10 +25,11 @@ variable "alarm_email" {
 }
 
 variable "queues" {
-  description = "Queues by short name: full name and the names of their alarms."
+  description = "Queues by short name: full name, the names of their alarms, and whether somebody outside feels it when one stands still."
   type = map(object({
-    name   = string
-    alarms = object({ dead_letters = string, oldest_message = string })
+    name    = string
+    alarms  = object({ dead_letters = string, depth = string, oldest_message = string })
+    is_felt = optional(bool, true)
   }))
 }
 

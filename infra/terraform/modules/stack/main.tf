@@ -152,5 +152,7 @@ module "observability" {
     { for name, queue in module.processor_queue : name => { name = queue.name, alarms = queue.alarms } },
     { for name, queue in module.media_queue : name => { name = queue.name, alarms = queue.alarms } },
     { uploads = { name = module.uploads_queue.name, alarms = module.uploads_queue.alarms } },
+    # The scheduler looks after its runs by itself, too.
+    { emr-events = { name = module.emr_events_queue.name, alarms = module.emr_events_queue.alarms, is_felt = false } },
   )
 }

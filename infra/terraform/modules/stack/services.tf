@@ -18,6 +18,9 @@ locals {
     { media-worker = { KINSTREAM_MEDIA_QUEUES = "media" }, media-worker-large = local.of_large_media },
   )
 
+  # No settings: what tells services apart, and what a value in SSM would show to everybody.
+  not_settings = concat(["KINSTREAM_PROCESSORS", "KINSTREAM_MEDIA_QUEUES", "KINSTREAM_READY_FILE"], keys(local.secrets))
+
   running = var.run_services ? local.kinds : {}
 
   stop_timeout_seconds = {
@@ -79,6 +82,18 @@ locals {
       lookup(var.scaling, name, {}),
     )
   }
+}
+
+# By queue what all tasks that there may ever be work through in the delay that is allowed: of more, some comes late,
+# however much the service grows.
+locals {
+  most_waiting = merge([
+    for service, queues in local.queues_of_services : {
+      for queue in queues : queue => ceil(
+        local.scaling[service].max_tasks * local.scaling[service].max_delay_seconds / local.scaling[service].seconds_per_message
+      )
+    }
+  ]...)
 }
 
 resource "aws_ecs_cluster" "this" {

@@ -7,7 +7,7 @@ variables {
   region          = "eu-west-1"
   account_id      = "123456789012"
   alarm_topic_arn = "arn:aws:sns:eu-west-1:123456789012:kin-operations"
-  queues          = { uploads = { name = "kin-uploads", alarms = { dead_letters = "dead", oldest_message = "old" } } }
+  queues          = { uploads = { name = "kin-uploads", alarms = { dead_letters = "dead", depth = "deep", oldest_message = "old" } } }
   tables          = {}
   events_topic    = "kin-events"
   load_balancer   = { load_balancer = "app/kin-api/1", target_group = "targetgroup/kin-api/1" }

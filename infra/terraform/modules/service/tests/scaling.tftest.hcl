@@ -196,3 +196,18 @@ run "sidecars_come_with_what_they_need" {
     error_message = "the service knows its collector"
   }
 }
+
+run "no_variable_is_told_twice" {
+  variables {
+    environment = { KINSTREAM_PROCESSORS = "safety" }
+    parameters = {
+      KINSTREAM_PROCESSORS  = "arn:aws:ssm:eu-west-1:123456789012:parameter/kin/session-worker/KINSTREAM_PROCESSORS"
+      KINSTREAM_NAME_PREFIX = "arn:aws:ssm:eu-west-1:123456789012:parameter/kin/shared/KINSTREAM_NAME_PREFIX"
+    }
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[0].secrets[*].name == ["KINSTREAM_NAME_PREFIX"]
+    error_message = "what belongs to the task itself goes before a setting"
+  }
+}
