@@ -59,6 +59,11 @@ variable "policy" {
   type        = string
 }
 
+variable "trust_policy" {
+  description = "Who may take its roles, as a policy document."
+  type        = string
+}
+
 variable "permissions_boundary" {
   description = "ARN of a policy that bounds every role. Null: none."
   type        = string

@@ -47,6 +47,30 @@ locals {
   )
 }
 
+# Whose roles all of these are: tasks of this account.
+data "aws_iam_policy_document" "tasks_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:aws:ecs:${var.region}:${var.account_id}:*"]
+    }
+  }
+}
+
 data "aws_iam_policy_document" "ingest_api" {
   # GetTopicAttributes: looked for at the start.
   statement {
