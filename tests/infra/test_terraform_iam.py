@@ -125,13 +125,6 @@ ALIKE = {
 }
 """Calls that ask for the same permission as another."""
 
-WITHOUT_RESOURCES = {
-    "ecr:GetAuthorizationToken",
-    "elasticmapreduce:ListClusters",
-    "elasticmapreduce:RunJobFlow",
-}
-"""AWS knows no resource for these; where it knows a condition, the statement has it."""
-
 
 @pytest.fixture(scope="session")
 def policies(plan: Plan) -> dict[str, str]:
@@ -187,20 +180,6 @@ def test_policies_hold_no_action_that_no_call_needs(policies: Mapping[str, str])
         granted = {action for statement in _statements(policy) for action in _list(statement["Action"])}
         needed = {action for call in CALLS[service] for action in _ACTIONS[f"{_kind(call)}.{call.operation}"]}
         assert granted - BATCHES == needed, service
-
-
-def test_no_policy_has_a_wildcard_for_a_resource(plan: Plan) -> None:
-    planned_policies = planned(plan, "aws_iam_role_policy")
-    # That of the secret which RDS names only when it is made.
-    unknown = {policy["name"] for policy in planned_policies if "policy" not in policy}
-    assert unknown == {"read-administrator"}
-    for policy in planned_policies:
-        if policy["name"] in unknown:
-            continue
-        for statement in _statements(policy["policy"]):
-            if "*" in _list(statement["Resource"]):
-                assert set(_list(statement["Action"])) <= WITHOUT_RESOURCES, policy["name"]
-            assert not any(action.endswith("*") for action in _list(statement["Action"])), policy["name"]
 
 
 def test_emulator_refuses_who_has_no_role(emulator: str) -> None:

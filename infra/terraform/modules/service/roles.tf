@@ -22,7 +22,7 @@ data "aws_iam_policy_document" "task" {
 
   dynamic "statement" {
     # The log router's lines, and the collector's numbers, which are lines, too.
-    for_each = (local.has_router && var.search_endpoint == null) || local.has_adot ? [1] : []
+    for_each = (local.has_router && var.search == null) || local.has_adot ? [1] : []
 
     content {
       sid       = "SidecarsLogs"
@@ -32,7 +32,7 @@ data "aws_iam_policy_document" "task" {
   }
 
   dynamic "statement" {
-    for_each = local.has_router && var.search_endpoint != null ? [1] : []
+    for_each = local.has_router && var.search != null ? [1] : []
 
     content {
       sid       = "SearchedLogs"

@@ -17,7 +17,7 @@ locals {
     logDriver = "awsfirelens"
     options = {
       Name       = "opensearch"
-      Host       = coalesce(var.search_endpoint, "unused")
+      Host       = var.search == null ? "unused" : var.search.endpoint
       Port       = "443"
       AWS_Auth   = "On"
       AWS_Region = var.region
@@ -43,7 +43,7 @@ locals {
   has_router   = var.sidecars.log_router != null
   has_adot     = var.sidecars.adot != null
   to_adot      = local.has_adot ? { KINSTREAM_OTLP_ENDPOINT = "http://127.0.0.1:4318" } : {}
-  log_settings = jsonencode(!local.has_router ? local.to_cloudwatch : var.search_endpoint == null ? local.to_router : local.to_search)
+  log_settings = jsonencode(!local.has_router ? local.to_cloudwatch : var.search == null ? local.to_router : local.to_search)
 
   environment = [
     for name, value in merge({ KINSTREAM_READY_FILE = local.ready_file }, local.to_adot, var.environment) :

@@ -184,8 +184,8 @@ variable "sidecars" {
   default = {}
 }
 
-variable "search_endpoint" {
-  description = "Host name of the OpenSearch domain that the log router writes to. Null: CloudWatch."
-  type        = string
+variable "search" {
+  description = "The OpenSearch domain that the log router writes to: its host name. Null: CloudWatch."
+  type        = object({ endpoint = string })
   default     = null
 }

@@ -138,7 +138,7 @@ module "service" {
   rollback_alarms      = each.value == "ingest-api" ? module.observability.api_error_alarms : local.rollback_alarms[each.key]
   log_retention_days   = var.log_retention_days
   sidecars             = local.sidecars
-  search_endpoint      = one(module.search[*].endpoint)
+  search               = var.search == null ? null : { endpoint = one(module.search[*].endpoint) }
 
   # From names, so that a plan shows the policies whole.
   readable = {
