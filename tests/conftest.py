@@ -28,10 +28,12 @@ hypothesis.settings.load_profile("unhurried")
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Tests that share the whole stack go to one pytest worker: two stacks on two cores help nobody."""
+    """Tests that share what is slow to make go to one pytest worker: a stack, or what a file starts for itself."""
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("stack"))
+        elif "integration" in item.path.parts and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     yield
     # pytest-xdist 3.8 writes an item's group where pytest 9.2 does not read it (its issue 1386), so that
     # groups would be torn apart in silence. A version that is mended sets this no more.
