@@ -2,10 +2,11 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
+from _pytest.nodeid import NodeId
 from pydantic import SecretStr
 
 from kinstream.settings import CoreSettings
@@ -25,19 +26,32 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unhurried")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """Tests that share the whole stack go to one pytest worker: two stacks on two cores help nobody."""
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("stack"))
+    yield
+    # pytest-xdist 3.8 writes an item's group where pytest 9.2 does not read it (its issue 1386), so that
+    # groups would be torn apart in silence. A version that is mended sets this no more.
+    for item in items:
+        if grouped := getattr(item, "_nodeid", None):
+            item._id = NodeId.parse(grouped)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--containers`: the emulator, Redis and the catalog's database in containers, else embedded."""
+    """`--containers`: the emulator, Redis and the catalog's database in containers, else embedded. Tests that
+    need an embedded server of their own, to stop it or to look into it, say so and are skipped."""
     parser.addoption(
         "--containers", action="store_true", help="servers in containers instead of embedded ones"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell the helpers that start embedded servers."""
+    if config.getoption("containers"):
+        os.environ[containers.CHOSEN] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def _counting(name: str) -> str:
     return f"""
     table/ledger: get_item batch_get_item query transact_put
     table/counters: update_item transact_update get_item query put_item transact_put batch_write_item
-    table/records: batch_get_item transact_put transact_update
+    table/records: get_item batch_get_item transact_put transact_update
     table/outbox: transact_put
     table/registry: query get_item
     queue/rebuild-{name}: get_queue_url receive_message delete_message_batch
@@ -49,7 +49,7 @@ BESIDE = {
     "activity": """
     table/ledger: update_item
     table/ledger/index/due: query
-    table/records: get_item update_item
+    table/records: update_item
     topic/sessions: publish_batch
     topic/events: publish""",
     "archive": """
@@ -67,7 +67,7 @@ def _of_processor(queue: ProcessorQueue) -> frozenset[Call]:
     table/outbox: get_item update_item
     table/outbox/index/pending: query
     topic/alerts: publish
-    {f"bucket/{queue.bucket}: put_object" if queue.bucket else _counting(queue.name)}
+    {f"bucket/{queue.bucket}: head_bucket put_object" if queue.bucket else _counting(queue.name)}
     {BESIDE.get(queue.name, "")}""")
 
 
@@ -77,8 +77,8 @@ def _of_media(queue: str) -> frozenset[Call]:
     queue/media: get_queue_url get_queue_attributes send_message
     queue/media-large: get_queue_url get_queue_attributes send_message
     queue/{queue}: receive_message delete_message change_message_visibility
-    bucket/uploads: list_objects get_object
-    bucket/derived: list_objects get_object put_object delete_objects abort_upload
+    bucket/uploads: head_bucket list_objects get_object
+    bucket/derived: head_bucket list_objects get_object put_object delete_objects abort_upload
     topic/media: publish
     tasks: protect""")
 
@@ -95,7 +95,7 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/quarantine: head_bucket put_object
         bucket/uploads: sign_upload
         queue/uploads: get_queue_url send_message
-        bucket/derived: list_objects sign_download get_object"""),
+        bucket/derived: head_bucket list_objects sign_download get_object"""),
     "media-worker": _of_media("media"),
     "media-worker-large": _of_media("media-large"),
     "recommender-trigger": _calls("""
@@ -104,8 +104,8 @@ CALLS: Mapping[str, frozenset[Call]] = {
         table/counters: update_item
         table/recommendations: get_item query update_item delete_item batch_write_item
         table/recommendations: transact_put transact_check
-        bucket/archive: list_objects get_object
-        bucket/training: list_objects get_object put_object
+        bucket/archive: head_bucket list_objects get_object
+        bucket/training: head_bucket list_objects get_object put_object
         topic/operations: publish
         queue/emr-events: get_queue_url receive_message delete_message_batch
         queue/emr-events-dlq: get_queue_url

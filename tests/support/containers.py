@@ -20,6 +20,9 @@ MINISTACK = "ministackorg/ministack:latest"
 REDIS = "redis:7-bookworm"
 POSTGRES = "postgres:15-bookworm"
 
+CHOSEN = "KINSTREAM_TESTS_ON_CONTAINERS"
+"""Set while pytest runs with `--containers`."""
+
 _START_SECONDS = 240
 _ASK_SECONDS = 120
 
@@ -42,6 +45,12 @@ def require_containers(*images: str) -> None:
         if os.environ.get("KINSTREAM_TESTS_REQUIRE_CONTAINERS"):
             pytest.fail(why)
         pytest.skip(why)
+
+
+def require_embedded(what: str) -> None:
+    """Skip, in words, a test that starts an embedded server where tests are to run against containers."""
+    if os.environ.get(CHOSEN):
+        pytest.skip(f"starts {what} of its own, which is embedded and no container")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from kinstream_devkit.embedded.emulator import (
     free_port,
     wait_until,
 )
+from tests.support.containers import require_embedded
 
 _START_ATTEMPTS = 4
 _START_SECONDS = 120
@@ -29,6 +30,7 @@ def ministack(
     command: Sequence[str] | None = None,
 ) -> Iterator[str]:
     """Endpoint URL of an emulator of its own. With a `state_dir` a later one there finds its state."""
+    require_embedded("an emulator")
     with tempfile.TemporaryDirectory(prefix="kinstream-ministack-") as scratch:
         process, chosen = _start(
             command or emulator_command(), Path(scratch), state_dir, port, variables or {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kinstream_devkit.embedded.emulator import HOST, free_port, wait_until
 from kinstream_devkit.embedded.redis_server import redis_answers, redis_command
+from tests.support.containers import require_embedded
 
 _START_ATTEMPTS = 4
 _START_SECONDS = 120
@@ -17,6 +18,7 @@ _STOP_SECONDS = 60
 @contextmanager
 def redis_server(port: int | None = None) -> Iterator[str]:
     """URL of an empty server that ends with the block."""
+    require_embedded("a Redis")
     with tempfile.TemporaryDirectory(prefix="kinstream-redis-") as folder:
         process, chosen = _start(Path(folder), port)
         try:

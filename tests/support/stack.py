@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kinstream_devkit.embedded.emulator import console_script
+from tests.support.containers import require_embedded
 
 STOP_SECONDS = 120
 """Users are promised 10 s; a machine that runs the whole suite at once may take longer."""
@@ -94,6 +95,7 @@ def kinstream(
 @contextmanager
 def running_stack(data_dir: Path, variables: Mapping[str, str] | None = None) -> Iterator[RunningStack]:
     """A stack on any free port. Events of the last ten years count, unless `variables` say otherwise."""
+    require_embedded("a stack")
     retention = {"KINSTREAM_LEDGER_RETENTION_SECONDS": str(_TEN_YEARS_SECONDS)}
     data_dir.mkdir(parents=True, exist_ok=True)
     stderr_file = data_dir.with_name(data_dir.name + ".stderr")

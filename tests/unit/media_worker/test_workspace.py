@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,34 @@ from media_worker.workspace import Delivery, job_folder, note_alive, sweep
 DELIVERY = Delivery("m1", "http://queue", "receipt", 1)
 
 
+WORKER = """
+import sys, time
+from pathlib import Path
+from media_worker.workspace import Delivery, job_folder
+with job_folder(Path(sys.argv[1]), Delivery("m1", "http://queue", "receipt", 1)) as folder:
+    (folder / "original").write_bytes(b"x")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def another_worker(root: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process at work, and the folder of its job."""
+    command = [sys.executable, "-c", WORKER, str(root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout
+        try:
+            yield worker, Path(worker.stdout.readline().strip()).parent
+        finally:
+            worker.kill()
+
+
 def left_by_a_dead_process(root: Path) -> Path:
-    done = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
-    )
-    with job_folder(root, DELIVERY) as folder:
-        left = root / f"job-{int(done.stdout)}-abc"
-        left.mkdir()
-        (left / "delivery.json").write_bytes((folder.parent / "delivery.json").read_bytes())
-    return left
+    with another_worker(root) as (_, folder):
+        pass
+    assert (folder / "files/original").exists()
+    return folder
 
 
 def test_folder_is_gone_after_the_work_also_when_it_fails(tmp_path: Path) -> None:
@@ -42,6 +63,24 @@ def test_sweep_removes_what_the_dead_left_and_gives_their_messages_back(tmp_path
         assert mine.exists()
     assert not left.exists()
     assert given == [DELIVERY]
+
+
+def test_sweep_leaves_the_folder_of_a_process_that_lives_wherever_it_runs(tmp_path: Path) -> None:
+    given: list[Delivery] = []
+    # Of its number nothing is known, as of a process in another container.
+    with another_worker(tmp_path) as (worker, folder):
+        sweep(tmp_path, 60, given.append)
+        assert (folder / "files/original").exists()
+        worker.kill()
+        worker.wait()
+        sweep(tmp_path, 60, given.append)
+    assert not folder.exists()
+    assert given == [DELIVERY]
+
+
+def test_sweep_where_nothing_was_worked_on_yet_does_nothing(tmp_path: Path) -> None:
+    sweep(tmp_path / "work", 60)
+    assert not (tmp_path / "work").exists()
 
 
 def test_folder_of_the_files_is_empty_and_its_note_is_kept_fresh_beside_it(tmp_path: Path) -> None:

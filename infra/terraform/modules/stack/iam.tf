@@ -222,9 +222,10 @@ data "aws_iam_policy_document" "counting" {
     resources = [local.table.counters]
   }
 
+  # GetItem: looked for at the start; and how far the closing of sessions is.
   statement {
     sid       = "Records"
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
     resources = [local.table.records]
   }
 
@@ -234,7 +235,7 @@ data "aws_iam_policy_document" "counting" {
     resources = [local.table.outbox]
   }
 
-  # GetItem: which generation is served.
+  # GetItem: which generation is served. Looked for at the start, as the other tables are.
   statement {
     sid       = "References"
     actions   = ["dynamodb:Query", "dynamodb:GetItem"]
@@ -266,16 +267,6 @@ data "aws_iam_policy_document" "counting" {
     for_each = each.key == "activity" ? [1] : []
 
     content {
-      sid       = "ClosingProgress"
-      actions   = ["dynamodb:GetItem"]
-      resources = [local.table.records]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = each.key == "activity" ? [1] : []
-
-    content {
       sid       = "TellOfClosings"
       actions   = local.publish_batch
       resources = [local.topic.sessions, local.topic.events]
@@ -295,17 +286,14 @@ data "aws_iam_policy_document" "writing" {
     resources = ["${local.bucket[each.value.bucket]}/*"]
   }
 
-  # The processor `archive` merges small files too. ListBucket: so that a missing one is 404, not 403.
-  dynamic "statement" {
-    for_each = each.key == "archive" ? [1] : []
-
-    content {
-      sid       = "ListFiles"
-      actions   = ["s3:ListBucket"]
-      resources = [local.bucket.archive]
-    }
+  # ListBucket is what HeadBucket asks for: looked for at the start.
+  statement {
+    sid       = "ListFiles"
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket[each.value.bucket]]
   }
 
+  # The processor `archive` merges small files too.
   dynamic "statement" {
     for_each = each.key == "archive" ? [1] : []
 
@@ -350,7 +338,7 @@ data "aws_iam_policy_document" "media_worker" {
     resources = ["${local.queue_arn_prefix}-${each.key}"]
   }
 
-  # So that an upload or a picture that is gone is 404, not 403.
+  # So that an upload or a picture that is gone is 404, not 403; and looked for at the start.
   statement {
     sid       = "LookForFiles"
     actions   = ["s3:ListBucket"]

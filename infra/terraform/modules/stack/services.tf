@@ -77,8 +77,8 @@ locals {
   scaling = {
     for name, kind in local.kinds : name => merge(
       local.scaling_of_kind[kind],
-      name == "media-worker-large" ? { min_tasks = 0, seconds_per_message = 300, max_delay_seconds = 1800 } : {},
       lookup(var.scaling, kind, {}),
+      name == "media-worker-large" ? { min_tasks = 0, seconds_per_message = 300, max_delay_seconds = 1800 } : {},
       lookup(var.scaling, name, {}),
     )
   }
