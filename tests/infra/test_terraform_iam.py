@@ -71,6 +71,18 @@ def _of_processor(queue: ProcessorQueue) -> frozenset[Call]:
     {BESIDE.get(queue.name, "")}""")
 
 
+def _of_media(queue: str) -> frozenset[Call]:
+    return _calls(f"""
+    queue/uploads: get_queue_url receive_message delete_message
+    queue/media: get_queue_url get_queue_attributes send_message
+    queue/media-large: get_queue_url get_queue_attributes send_message
+    queue/{queue}: receive_message delete_message change_message_visibility
+    bucket/uploads: head_bucket list_objects get_object
+    bucket/derived: head_bucket list_objects get_object put_object delete_objects abort_upload
+    topic/media: publish
+    tasks: protect""")
+
+
 CALLS: Mapping[str, frozenset[Call]] = {
     "ingest-api": _calls("""
         topic/events: get_topic_attributes publish_batch
@@ -84,19 +96,8 @@ CALLS: Mapping[str, frozenset[Call]] = {
         bucket/uploads: sign_upload
         queue/uploads: get_queue_url send_message
         bucket/derived: head_bucket list_objects sign_download get_object"""),
-    **dict.fromkeys(
-        ("media-worker", "media-worker-large"),
-        _calls("""
-        queue/uploads: get_queue_url receive_message delete_message
-        queue/media: get_queue_url get_queue_attributes send_message receive_message delete_message
-        queue/media: change_message_visibility
-        queue/media-large: get_queue_url get_queue_attributes send_message receive_message delete_message
-        queue/media-large: change_message_visibility
-        bucket/uploads: head_bucket list_objects get_object
-        bucket/derived: head_bucket list_objects get_object put_object delete_objects abort_upload
-        topic/media: publish
-        tasks: protect"""),
-    ),
+    "media-worker": _of_media("media"),
+    "media-worker-large": _of_media("media-large"),
     "recommender-trigger": _calls("""
         table/registry: query
         table/counters/index/due: query

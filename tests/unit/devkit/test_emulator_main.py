@@ -1,4 +1,4 @@
-"""What the emulator of `kinstream deploy-local` tells tasks of their role, and Terraform that asks twice."""
+"""What the emulator of `kinstream deploy-local` tells tasks, Terraform that asks twice, and us of roles."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kinstream_devkit.deployment.emulator_main import AskedAgain, TaskRoles
+from kinstream_devkit.deployment.emulator_main import AllowedCalls, AskedAgain, TaskRoles
 
 ROLE = "arn:aws:iam::000000000000:role/kin-ingest-api-task"
 TASK = "arn:aws:ecs:us-east-1:000000000000:task/kin/4f2a"
@@ -107,3 +107,28 @@ async def test_call_that_came_to_nothing_is_made_anew():
 async def test_other_clients_are_answered_each_time():
     asked_again = AskedAgain(Application())
     assert [await asked(asked_again, b"a", b"Boto3/1.43") for _ in range(2)] == ["1", "2"]
+
+
+async def test_calls_that_roles_were_allowed_are_told_each_once():
+    calls = AllowedCalls(Application())
+    task = "arn:aws:sts::000000000000:assumed-role/kin-ingest-api-task/4f2a"
+    for principal in (task, task, "arn:aws:iam::000000000000:user/somebody"):
+        calls.note(principal, "sqs:SendMessage", "arn:aws:sqs:us-east-1:000000000000:kin-uploads")
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await calls({"type": "http", "path": "/_kinstream/allowed-calls"}, None, send)  # type: ignore[arg-type]
+    wanted = ["kin-ingest-api-task", "sqs:SendMessage", "arn:aws:sqs:us-east-1:000000000000:kin-uploads"]
+    assert json.loads(sent[1]["body"]) == [wanted]
+
+
+async def test_every_other_path_is_the_applications():
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await AllowedCalls(Application())({"type": "http", "path": "/"}, None, send)  # type: ignore[arg-type]
+    assert sent[1]["body"] == b"1"

@@ -33,8 +33,8 @@ locals {
   policies = merge(
     {
       ingest-api          = data.aws_iam_policy_document.ingest_api.json
-      media-worker        = data.aws_iam_policy_document.media_worker.json
-      media-worker-large  = data.aws_iam_policy_document.media_worker.json
+      media-worker        = data.aws_iam_policy_document.media_worker["media"].json
+      media-worker-large  = data.aws_iam_policy_document.media_worker["media-large"].json
       recommender-trigger = data.aws_iam_policy_document.recommender_trigger.json
     },
     {
@@ -315,7 +315,10 @@ data "aws_iam_policy_document" "writing" {
   }
 }
 
+# By the queue that it works on. Both send to both: either may hear of an upload first.
 data "aws_iam_policy_document" "media_worker" {
+  for_each = toset(["media", "media-large"])
+
   statement {
     sid       = "Uploads"
     actions   = ["sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage"]
@@ -324,12 +327,15 @@ data "aws_iam_policy_document" "media_worker" {
 
   # GetQueueAttributes: Celery's transport counts messages when it declares the queue.
   statement {
-    sid = "Tasks"
-    actions = [
-      "sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage",
-      "sqs:ChangeMessageVisibility",
-    ]
+    sid       = "Tasks"
+    actions   = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:SendMessage"]
     resources = ["${local.queue_arn_prefix}-media", "${local.queue_arn_prefix}-media-large"]
+  }
+
+  statement {
+    sid       = "OwnTasks"
+    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+    resources = ["${local.queue_arn_prefix}-${each.key}"]
   }
 
   # So that an upload or a picture that is gone is 404, not 403; and looked for at the start.

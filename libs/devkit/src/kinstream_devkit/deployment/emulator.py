@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+import httpx
+
 from kinstream.errors import PermanentError, RetryableError
 from kinstream_devkit.deployment.engine import (
     SOCKET,
@@ -131,6 +133,14 @@ class Emulator:
         What is left of a task that was killed it sweeps up in its own time, whatever Terraform does.
         """
         return sorted(one["Name"].strip("/") for one in containers(_ITS_OWN, "status=running"))
+
+    def allowed_calls(self) -> list[tuple[str, str, str]]:
+        """Role, action and resource of each call that a policy has allowed to a task, once each."""
+        try:
+            answer = httpx.get(f"{self.url}/_kinstream/allowed-calls", trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            raise RetryableError(f"the emulator does not tell which calls it has allowed: {error}") from error
+        return [(role, action, resource) for role, action, resource in answer.json()]
 
     def exports(self, prefix: str) -> Mapping[str, str]:
         """Variables by which the AWS command line and `kinstream` reach it."""

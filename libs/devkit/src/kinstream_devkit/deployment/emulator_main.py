@@ -1,4 +1,4 @@
-"""Starts the emulator so that each task gets its own role, and Terraform may ask twice.
+"""Starts the emulator so that tasks get their roles, what they use is noted, and Terraform may ask twice.
 
 Runs in the emulator's container, which has nothing of Kinstream: it imports nothing else of it. By itself the
 emulator hands every task credentials that belong to nobody, and with AUTH=true refuses them. Here a task that
@@ -7,6 +7,8 @@ asks gets a session of the role that its task definition names, as on AWS.
 AWS's client for Go hangs up now and then on a server that is quicker than its own note of having sent all
 (aws/aws-sdk-go-v2, issue 2737), and asks again. What it asked for is done by then: without help a second
 CreateRole says that there is one, and Terraform gives up.
+
+What a role's policies have allowed is noted, for whoever asks whether it needs all that they allow.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ _TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"  # noqa: S105 -- a variable's name
 _REGISTER, _HANDLE = "_register_metadata", "handle_request"
 _CALL, _CLIENT = b"amz-sdk-invocation-id", b"Terraform"
 _MOST_REMEMBERED = 2_000
+_ALLOWED_CALLS = "/_kinstream/allowed-calls"  # the first part can be the name of no bucket
 _Answer = tuple[int, dict[str, str], bytes]
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -72,6 +75,28 @@ class AskedAgain:
 async def _came_to_something(answering: "asyncio.Task[list[_Message]]") -> bool:
     await asyncio.wait([answering])
     return answering.exception() is None and answering.result()[0]["status"] < 500
+
+
+class AllowedCalls:
+    """An ASGI application that tells, at a path of its own, which calls were allowed to which role."""
+
+    def __init__(self, application: _App) -> None:
+        self._application = application
+        self._calls: set[tuple[str, str, str]] = set()
+
+    def note(self, principal_arn: str, action: str, resource: str) -> None:
+        """A policy of this principal allows it; of interest is who has a role."""
+        if ":assumed-role/" in principal_arn:
+            self._calls.add((principal_arn.split("/")[1], action, resource))
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """Answer with [role, action, resource] of each, once, or ask the application."""
+        if scope.get("path") != _ALLOWED_CALLS:
+            await self._application(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(sorted(self._calls)).encode()})
 
 
 class TaskRoles:
@@ -133,13 +158,15 @@ def _json(status: int, body: dict[str, str]) -> _Answer:
 def main() -> None:
     """Take the places where the emulator makes up credentials and answers, then start it."""
     from ministack import app  # type: ignore[import-untyped]
+    from ministack.core import iam_evaluator  # type: ignore[import-untyped]
     from ministack.services import ecs, imds, sts  # type: ignore[import-untyped]
 
-    places = ((ecs, _REGISTER), (imds, _HANDLE), (sts, "register_session"))
+    places = ((ecs, _REGISTER), (imds, _HANDLE), (sts, "register_session"), (iam_evaluator, "evaluate"))
     if lacking := [name for module, name in places if not hasattr(module, name)]:
         sys.exit(f"this ministack has no {', '.join(lacking)}; the lock's version has")
     roles = TaskRoles(sts.register_session)
-    register, handle = getattr(ecs, _REGISTER), imds.handle_request
+    calls = AllowedCalls(app.app)
+    register, handle, evaluate = getattr(ecs, _REGISTER), imds.handle_request, iam_evaluator.evaluate
 
     def register_metadata(*arguments: Any) -> Any:
         task_arn, _cluster, definition, _container, _launch_type, environment, *_rest = arguments
@@ -152,9 +179,16 @@ def main() -> None:
             return roles.answer(path, headers.get("authorization"))
         return await handle(method, path, headers, body, query)
 
+    def evaluate_and_note(asked: Any, *policies: Any) -> Any:
+        result = evaluate(asked, *policies)
+        if result.decision == "Allow":
+            calls.note(asked.principal_arn, asked.action, asked.resource_arn)
+        return result
+
     setattr(ecs, _REGISTER, register_metadata)
     imds.handle_request = handle_request
-    app.app = AskedAgain(app.app)
+    iam_evaluator.evaluate = evaluate_and_note
+    app.app = AskedAgain(calls)
     app.main()
 
 

@@ -1,5 +1,6 @@
 """All of `kinstream deploy-local`, from an empty machine to an empty machine."""
 
+import json
 import secrets
 import tempfile
 import threading
@@ -19,7 +20,9 @@ from kinstream_devkit.deployment.emulator import FOLDER_PREFIX, IMAGE, TAG_PREFI
 from kinstream_devkit.deployment.engine import docker, missing_images
 from kinstream_devkit.deployment.expected import DRIFTING, QUICK, SERVICES, changed, dev_variables, kept
 from kinstream_devkit.deployment.interruptions import undisturbed
+from kinstream_devkit.deployment.permissions import granted, problems_of_permissions, used
 from kinstream_devkit.deployment.terraform import Terraform
+from kinstream_devkit.deployment.unused import UNUSED
 
 APP = "demo"
 KILLED = ("ingest-api", "session-worker-activity")
@@ -137,6 +140,7 @@ class _Deployment:
         problems = self._problems_of_roles()
         self._kill()
         problems += self._send()
+        problems += self._problems_of_permissions()
         with self._show.step("terraform plan, which must be empty"):
             odd = changed(self._terraform.plan()) - DRIFTING
         problems += [f"a second plan would change {kind}" for kind in sorted(odd)]
@@ -157,6 +161,13 @@ class _Deployment:
                 for service, foreign in FOREIGN.items()
                 for problem in self._cloud.problems_of_role(service, foreign)
             ]
+
+    def _problems_of_permissions(self) -> list[str]:
+        with self._show.step("looking for permissions that nothing has used"):
+            prefix = self._options.prefix
+            state = json.loads(self._terraform.run("show", "-json"))
+            used_by = used(self._emulator.allowed_calls(), prefix)
+            return problems_of_permissions(granted(state, prefix), used_by, UNUSED)
 
     def _kill(self) -> None:
         for service in KILLED:
