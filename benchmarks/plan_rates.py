@@ -1,6 +1,7 @@
-"""What `kinstream plan` reckons with of each processor: CPU of an event, and write units by table.
+"""What `kinstream plan` reckons with of each processor: CPU of an event, write units and bytes kept by table.
 
-Run by hand, `python -m benchmarks.plan_rates`; its figures go into `kinstream_devkit/plan/measured.toml`.
+Run by hand, `python -m benchmarks.plan_rates`; its figures go into `kinstream_devkit/plan/measured.toml`, the
+bytes into `benchmarks/monthly_model.py`.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from benchmarks import engine, workload
 from benchmarks.memory_dynamodb import Item, MemoryDynamoDb
 from benchmarks.processes import stub_aws
 from benchmarks.runner import cpu_clock
-from benchmarks.units import index_units, write_units
+from benchmarks.units import index_units, item_bytes, write_units
 from kinstream.chunks import decode_chunk
 from kinstream.events import LOCATION_UPDATED, Event
 from kinstream.queues import Message
@@ -43,9 +44,12 @@ def main() -> None:
                 continue
             groups = workload.in_groups(messages)
             runs = [asyncio.run(_cpu(url, f"{processor.name}-{n}", processor.name, groups)) for n in range(3)]
-            units = asyncio.run(_units(processor.name, groups))
+            units, kept = asyncio.run(_units_and_bytes(processor.name, groups))
             told = ", ".join(f"{table} {1000 * n / handled:,.0f}" for table, n in units.most_common())
-            print(f"{processor.name}: {median(runs) / handled * 1e6:.1f} µs an event handled; units {told}")
+            print(
+                f"{processor.name}: {median(runs) / handled * 1e6:.1f} µs an event handled; units {told}; "
+                f"bytes kept {', '.join(f'{table} {n / handled:,.0f}' for table, n in kept.most_common())}"
+            )
 
 
 async def _cpu(url: str, prefix: str, processor: str, groups: Sequence[Sequence[Message]]) -> float:
@@ -56,20 +60,24 @@ async def _cpu(url: str, prefix: str, processor: str, groups: Sequence[Sequence[
     return clock.seconds
 
 
-async def _units(processor: str, groups: Sequence[Sequence[Message]]) -> Counter[str]:
-    """Write units by table."""
+async def _units_and_bytes(
+    processor: str, groups: Sequence[Sequence[Message]]
+) -> tuple[Counter[str], Counter[str]]:
+    """Write units by table, and the bytes that are in it in the end."""
     configured = engine.settings()
     indexes = {f"{configured.name_prefix}-{table.name}": table.indexes for table in TABLES}
     units: Counter[str] = Counter()
+    kept: Counter[str] = Counter()
 
     def hear(table: str, before: Item | None, after: Item | None, in_transaction: bool) -> None:
         name = table.removeprefix(f"{configured.name_prefix}-")
         units[name] += write_units(before, after, in_transaction=in_transaction)
         units[name] += index_units(before, after, indexes[table])
+        kept[name] += item_bytes(after or {}) - item_bytes(before or {})
 
     worker = engine.Engine(MemoryDynamoDb(hear), configured)
     await worker.run(processor, groups, _GROUP_EVENTS)
-    return units
+    return units, kept
 
 
 def _sink(processor: Sink, messages: Sequence[Message]) -> float:

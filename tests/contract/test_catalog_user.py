@@ -7,11 +7,10 @@ import uuid
 
 import pytest
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
 
 from kinstream.catalog import open_catalog
 from kinstream.catalog.preparing import prepare
-from kinstream.errors import PermanentError
+from kinstream.errors import PermanentError, RetryableError
 from tests.support.databases import empty_database
 
 ADMINISTRATOR = ("kinstream_admin", "a password")
@@ -52,14 +51,14 @@ def test_task_makes_the_user_and_the_tables_and_takes_a_new_password(database: U
     catalog = open_catalog(second)
     catalog.check()
     catalog.close()
-    with pytest.raises(OperationalError, match="password authentication failed"):
+    with pytest.raises(RetryableError, match="password authentication failed"):
         prepare(first)
 
 
 def test_task_that_is_not_let_in_says_so_without_the_password(database: URL):
     done = run(as_user(database, "nobody_known", "hush"))
     assert done.returncode == 1
-    assert "Postgres has not let us in" in done.stderr
+    assert "Postgres has not answered for 0.1 s" in done.stderr
     assert "secret catalog-url" in done.stderr
     assert "hush" not in done.stderr + done.stdout
 

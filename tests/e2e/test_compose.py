@@ -266,9 +266,10 @@ def test_service_whose_dependency_never_comes_ends_with_a_sentence(compose: Comp
     absent = {
         "KINSTREAM_STARTUP_WAIT_SECONDS": "1",
         "KINSTREAM_AWS_ENDPOINT_URL": f"http://{HOST}:9",
+        "KINSTREAM_CATALOG_URL": "sqlite:////tmp/catalog.sqlite3",
         "KINSTREAM_MEDIA_URL_KEY": "of nobody but long enough to be one",
     }
     variables = [part for name, value in absent.items() for part in ("-e", f"{name}={value}")]
     ended = attempt("docker", "run", "--rm", "--network", "none", *variables, "kinstream/ingest-api")
     assert ended.returncode == 1
-    assert "SNS has not answered for 1 s" in ended.stdout + ended.stderr
+    assert "ingest-api cannot start: topic kinstream-events" in ended.stdout + ended.stderr

@@ -1,6 +1,7 @@
 """envs/dev is really applied, to an emulator: it comes up, stays as it is, and goes away again."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from kinstream.resources import Names, describe
 from kinstream.settings import CoreSettings
-from kinstream_devkit.deployment.cloud import Cloud
+from kinstream_devkit.deployment import emulator_main
 from kinstream_devkit.deployment.expected import DRIFTING, changed
 from kinstream_devkit.processors import processor_queues
 from kinstream_devkit.provision import provision
@@ -23,6 +24,9 @@ pytestmark = [
     pytest.mark.timeout(1_200),
     pytest.mark.skipif("KINSTREAM_TERRAFORM_APPLY" not in os.environ, reason="`make test-terraform` runs it"),
 ]
+
+EMULATOR = [sys.executable, emulator_main.__file__]
+"""With a memory of what Terraform has asked for."""
 
 WITHOUT_DOCKER = {"DOCKER_HOST": "unix:///nowhere"}
 """Databases, caches and tasks are then recorded and not started."""
@@ -44,10 +48,10 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     """One deployment, applied and destroyed."""
     folder: Path = tmp_path_factory.mktemp("terraform") / "copy"
     processors = processor_queues()
-    with ministack(variables=WITHOUT_DOCKER) as endpoint:
+    with ministack(variables=WITHOUT_DOCKER, command=EMULATOR) as endpoint:
         terraform = Terraform(folder, PREFIX, endpoint)
         terraform.init()
-        terraform.apply(mend=Cloud(endpoint, PREFIX).remove_nobodys)
+        terraform.apply()
         provision(CoreSettings(name_prefix=PROVISIONED_PREFIX, aws_endpoint_url=endpoint), processors)
         aws = AwsState(endpoint)
         made, provisioned = (

@@ -32,6 +32,14 @@ SETTINGS: Mapping[str, tuple[type[Any], ...]] = {
 }
 
 
+LEFT_AS_THEY_ARE: Mapping[str, set[str]] = {
+    "dev": {"log_retention_days"},
+    # Of these two only an emulator has need.
+    "prod": {"log_retention_days", "spot_share", "sizes", "image_registry", "lacks"},
+}
+"""Variables of modules/stack that an environment leaves at their defaults."""
+
+
 @pytest.fixture(scope="session")
 def described() -> Resources:
     """What the provisioner would make under the same prefix."""
@@ -109,10 +117,39 @@ def test_every_processor_has_a_service_of_its_own(plan: Plan) -> None:
     }
 
 
+def test_release_goes_back_when_an_alarm_of_its_own_service_rings(plan: Plan) -> None:
+    alarms = {
+        service["name"]: {name for block in service["alarms"] for name in block["alarm_names"]}
+        for service in planned(plan, "aws_ecs_service")
+    }
+    assert alarms.pop("ingest-api") == {f"{PLANNED_PREFIX}-api-errors", f"{PLANNED_PREFIX}-api-unreachable"}
+    assert alarms.pop("recommender-trigger") == set()
+    queues = {
+        "media-worker": ["uploads", "media"],
+        "media-worker-large": ["media-large"],
+        **{f"session-worker-{queue.name}": [f"processor-{queue.name}"] for queue in processor_queues()},
+    }
+    assert alarms == {
+        service: {f"{PLANNED_PREFIX}-{queue}-dead-letters" for queue in its_queues}
+        for service, its_queues in queues.items()
+    }
+
+
 def test_every_parameter_is_a_setting_of_the_service_that_reads_it(plan: Plan) -> None:
     for parameter in planned(plan, "aws_ssm_parameter"):
         _, _, service, name = parameter["name"].split("/")
         assert name in _variables(SETTINGS[service]), parameter["name"]
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_every_variable_of_the_stack_is_passed_on_or_fixed_by_its_environment(environment: str) -> None:
+    terraform = ROOT / "infra/terraform"
+    text = (terraform / "modules/stack/variables.tf").read_text()
+    variables = set(re.findall(r'^variable "(\w+)"', text, flags=re.MULTILINE))
+    passed = set(
+        re.findall(r"^  (\w+) +=", (terraform / f"envs/{environment}/main.tf").read_text(), re.MULTILINE)
+    )
+    assert variables - passed <= LEFT_AS_THEY_ARE[environment]
 
 
 def test_every_alarm_leads_to_an_entry_of_the_runbook(plan: Plan) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,12 +24,17 @@ _STOP_SECONDS = 60
 
 @contextmanager
 def ministack(
-    state_dir: Path | None = None, port: int | None = None, variables: Mapping[str, str] | None = None
+    state_dir: Path | None = None,
+    port: int | None = None,
+    variables: Mapping[str, str] | None = None,
+    command: Sequence[str] | None = None,
 ) -> Iterator[str]:
     """Endpoint URL of an emulator of its own. With a `state_dir` a later one there finds its state."""
     require_embedded("an emulator")
     with tempfile.TemporaryDirectory(prefix="kinstream-ministack-") as scratch:
-        process, chosen = _start(Path(scratch), state_dir, port, variables or {})
+        process, chosen = _start(
+            command or emulator_command(), Path(scratch), state_dir, port, variables or {}
+        )
         try:
             yield f"http://{HOST}:{chosen}"
         finally:
@@ -37,14 +42,18 @@ def ministack(
 
 
 def _start(
-    scratch: Path, state_dir: Path | None, port: int | None, variables: Mapping[str, str]
+    command: Sequence[str],
+    scratch: Path,
+    state_dir: Path | None,
+    port: int | None,
+    variables: Mapping[str, str],
 ) -> tuple[subprocess.Popen[bytes], int]:
     log = scratch / "ministack.log"
     for _ in range(_START_ATTEMPTS):
         chosen = port or free_port()
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                emulator_command(),
+                command,
                 env=emulator_environment(chosen, scratch, state_dir) | variables,
                 cwd=scratch,
                 stdin=subprocess.DEVNULL,

@@ -68,7 +68,7 @@ def _install(description: bytes, cache: Path, folder: Path) -> None:
             assert folder.exists(), f"{folder} cannot be made"
 
 
-def run_client(program: str, modules: Path, **said: Any) -> Mapping[str, int]:
+def run_client(program: str, modules: Path, **said: Any) -> Mapping[str, Any]:
     """What a program of `PROGRAMS` prints, once it has ended by itself; `said` is its standard input."""
     done = subprocess.run(
         ["node", PROGRAMS / program],

@@ -1,6 +1,5 @@
-"""`kinstream deploy-local`: what it says of a plan and of errors, and what a task is told of its role."""
+"""`kinstream deploy-local`: what it says of a plan and of errors, and how it ends."""
 
-import json
 import os
 import signal
 import subprocess
@@ -18,20 +17,11 @@ from kinstream_devkit.cli import main
 from kinstream_devkit.demo.show import Show
 from kinstream_devkit.deployment.cloud import in_words
 from kinstream_devkit.deployment.emulator import is_its_tag
-from kinstream_devkit.deployment.emulator_main import TaskRoles
 from kinstream_devkit.deployment.engine import attempt_all, containers, docker, remove_containers, socket_path
 from kinstream_devkit.deployment.expected import changed, kept, seconds_in_words, words_of
 from kinstream_devkit.deployment.interruptions import end_by_signals, undisturbed
 from kinstream_devkit.deployment.run import running_emulator
 from kinstream_devkit.deployment.terraform import Terraform
-
-ROLE = "arn:aws:iam::000000000000:role/kin-ingest-api-task"
-TASK = "arn:aws:ecs:us-east-1:000000000000:task/kin/4f2a"
-ENVIRONMENT = {
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.2:4566/v2/credentials/1",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN": "of this task",
-}
-PATH = "/v2/credentials/1"
 
 
 def test_types_that_a_plan_touches_are_told_without_those_that_it_only_reads():
@@ -61,37 +51,6 @@ def test_errors_that_name_no_resource_are_told_as_they_are():
         "Terraform: Unsupported Terraform Core version"
     )
     assert words_of("killed") == "killed"
-
-
-def test_task_with_its_token_is_its_role():
-    sessions = {}
-    roles = TaskRoles(sessions.__setitem__)
-    roles.remember(ENVIRONMENT, TASK, ROLE)
-    status, _, body = roles.answer(PATH, "of this task")
-    told = json.loads(body)
-    assert (status, told["RoleArn"]) == (200, ROLE)
-    session = sessions[told["AccessKeyId"]]
-    assert session["Arn"] == "arn:aws:sts::000000000000:assumed-role/kin-ingest-api-task/4f2a"
-    assert session["SecretAccessKey"] == told["SecretAccessKey"]
-    assert session["SessionToken"] == told["Token"]
-
-
-@pytest.mark.parametrize(
-    ("role", "path", "token"),
-    [
-        (ROLE, PATH, "of another"),
-        (ROLE, PATH, None),
-        (ROLE, "/v2/credentials/2", "of this task"),
-        ("", PATH, "of this task"),
-    ],
-)
-def test_task_without_a_role_or_without_its_token_is_told_nothing(role, path, token):
-    sessions = {}
-    roles = TaskRoles(sessions.__setitem__)
-    roles.remember(ENVIRONMENT, TASK, role)
-    status, _, body = roles.answer(path, token)
-    assert (status, sessions) == (403, {})
-    assert b"Secret" not in body
 
 
 def test_time_is_told_in_minutes_and_seconds():

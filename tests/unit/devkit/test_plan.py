@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -136,6 +137,15 @@ def test_sizes_are_those_of_terraform(environment):
     for name, task in {"ingest-api": given.api, "session-worker": given.worker}.items():
         size = _named(of_kind, "size_of_kind", name)
         assert (task.vcpu * 1024, task.memory_gb * 1024) == (size["cpu"], size["memory_mb"])
+
+
+def test_a_task_is_given_what_the_slowest_processor_does_in_time_even_if_all_chunks_are_full():
+    given = read_assumptions()
+    full = msgspec.structs.replace(given.traffic, events_a_message=100)
+    deployed = deployment(msgspec.structs.replace(given, traffic=full), read_handles(PROCESSORS), "prod")
+    slowest = max(1 / consumer.messages_a_second for consumer in deployed.consumers)
+    scaling = given.environments["prod"].scaling_of("session-worker", "session-worker")
+    assert 1 < scaling.seconds_per_message / slowest < 1.5
 
 
 def _named(text: str, block: str, service: str) -> dict[str, float]:

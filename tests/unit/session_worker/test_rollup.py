@@ -41,6 +41,10 @@ def refusal(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": ""}}, "UpdateItem")
 
 
+async def refused(**_: Any) -> dict[str, Any]:
+    raise refusal("ProvisionedThroughputExceededException")
+
+
 def roll_up(client: MemoryDynamoDb, slot: int = SLOT, worker: str = "w", now_ms: int = NOW_MS) -> RollUp:
     return RollUp(client, TABLE, slot, worker=worker, interval_seconds=1, now_ms=lambda: now_ms)
 
@@ -121,6 +125,45 @@ async def test_batch_that_was_taken_up_is_left_to_who_did():
     batch = await second._batch(SLOT)
     assert await second._take_up(SLOT, batch)
     assert not await third._take_up(SLOT, batch)
+
+
+async def test_age_is_that_of_the_oldest_entry_until_it_is_added_and_grows_while_nothing_can_be_seen():
+    client, clock = BusyDynamoDb(share=1), [NOW_MS]
+    worker = RollUp(client, TABLE, SLOT, worker="w", interval_seconds=1, now_ms=lambda: clock[0])
+    assert worker.age_seconds == 0
+    write(client, "1", {"demo#content#s": Sums({"views": 1})})
+    with pytest.raises(ClientError):
+        await worker.run()
+    assert worker.age_seconds == 60
+    clock[0] += 5_000
+    with pytest.raises(ClientError):
+        await worker.run()
+    assert worker.age_seconds == 65
+    client._share = 0
+    await worker.run()
+    assert worker.age_seconds == 0
+    client.query = client.get_item = refused  # type: ignore[method-assign]
+    clock[0] += 300_000
+    with pytest.raises(ClientError):
+        await worker.run()
+    assert worker.age_seconds == 300
+
+
+async def test_age_counts_what_another_slot_holds_and_nobody_can_add():
+    client, clock = BusyDynamoDb(share=1), [NOW_MS]
+    worker = RollUp(client, TABLE, SLOT, worker="w", interval_seconds=1, now_ms=lambda: clock[0])
+    write(client, "1", {"demo#content#s": Sums({"views": 1})}, slot=SLOT + 1)
+    with pytest.raises(ClientError):
+        await worker.sweep()
+    await worker.run()
+    assert worker.age_seconds == 60
+    client._share = 0
+    clock[0] += 10_000
+    # The first ends the batch, the second sees that nothing is left behind it.
+    await worker.sweep()
+    await worker.sweep()
+    await worker.run()
+    assert worker.age_seconds == 0
 
 
 @pytest.mark.parametrize("amount", [1.5, 2**63])

@@ -40,11 +40,14 @@ module "stack" {
   certificate_arn = var.certificate_arn
   alarm_email     = var.alarm_email
   emr_subnet_ids  = var.emr_subnet_ids
+  emr_peer        = var.emr_peer
   emr_serverless  = var.emr_serverless
   sidecars        = var.sidecars
   search          = var.search
   budget          = 300
   spot_share      = 1
+
+  permissions_boundary = var.permissions_boundary
 
   settings = {
     for service in ["shared", "ingest-api", "session-worker", "media-worker", "recommender-trigger"] :

@@ -56,9 +56,21 @@ variable "emr_subnet_ids" {
   default     = []
 }
 
+variable "emr_peer" {
+  description = "A VPC of EMR's own to peer with: {vpc_id, cidr}. Null: none."
+  type        = object({ vpc_id = string, cidr = string })
+  default     = null
+}
+
 variable "emr_serverless" {
   description = "Train on EMR Serverless: {} for a small application. Null: on clusters."
   type        = object({ cpu = optional(string, "16 vCPU"), memory = optional(string, "64 GB") })
+  default     = null
+}
+
+variable "permissions_boundary" {
+  description = "ARN of a policy that bounds every task's roles. Null: none."
+  type        = string
   default     = null
 }
 

@@ -18,11 +18,14 @@ module "stack" {
   certificate_arn = var.certificate_arn
   alarm_email     = var.alarm_email
   emr_subnet_ids  = var.emr_subnet_ids
+  emr_peer        = var.emr_peer
   emr_serverless  = var.emr_serverless
   settings        = var.settings
   sidecars        = var.sidecars
   search          = var.search
   budget          = var.budget
+
+  permissions_boundary = var.permissions_boundary
 
   # Over what modules/stack gives each service.
   scaling = {

@@ -1,4 +1,5 @@
 # Training on EMR needs nothing of this VPC but S3; peering is for looking at a cluster from inside.
+# The route back to this VPC is the peer's: its route tables belong to whoever made it.
 
 resource "aws_vpc_peering_connection" "emr" {
   count = var.emr_peer == null ? 0 : 1

@@ -83,6 +83,19 @@ locals {
         periods     = 3
       }
     },
+    # Told by the workers themselves, so only where a collector runs beside them; it names the meter.
+    !var.has_collector ? {} : {
+      journal-age = {
+        about       = "Likes and views wait to be added to their counters"
+        anchor      = "counters-of-contents-stand-still"
+        namespace   = var.prefix
+        metric_name = "kinstream.journal.age"
+        dimensions  = { OTelLib = "kinstream" }
+        statistic   = "Maximum"
+        threshold   = 300
+        periods     = 5
+      }
+    },
   )
 }
 
@@ -146,7 +159,7 @@ resource "aws_cloudwatch_composite_alarm" "this" {
     events-late = {
       about  = "Events or uploads are worked on late"
       anchor = "events-late"
-      rule   = join(" OR ", [for queue in var.queues : "ALARM(\"${queue.alarms.oldest_message}\")"])
+      rule   = join(" OR ", [for queue in var.queues : "ALARM(\"${queue.alarms.oldest_message}\")" if queue.is_felt])
     }
     data-set-aside = {
       about  = "Messages were given up and wait for a person"

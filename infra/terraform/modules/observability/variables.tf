@@ -25,10 +25,11 @@ variable "alarm_email" {
 }
 
 variable "queues" {
-  description = "Queues by short name: full name and the names of their alarms."
+  description = "Queues by short name: full name, the names of their alarms, and whether somebody outside feels it when one stands still."
   type = map(object({
-    name   = string
-    alarms = object({ dead_letters = string, oldest_message = string })
+    name    = string
+    alarms  = object({ dead_letters = string, depth = string, oldest_message = string })
+    is_felt = optional(bool, true)
   }))
 }
 
@@ -60,6 +61,11 @@ variable "cluster_name" {
 variable "services" {
   description = "Fewest tasks of each ECS service."
   type        = map(number)
+}
+
+variable "has_collector" {
+  description = "Whether what services measure themselves comes to CloudWatch: there is a collector beside each."
+  type        = bool
 }
 
 variable "budget" {

@@ -106,6 +106,22 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   ok_actions          = [var.alarm_topic_arn]
 }
 
+resource "aws_cloudwatch_metric_alarm" "depth" {
+  alarm_name          = "${var.name}-deep"
+  alarm_description   = "More waits in ${var.name} than its readers work through in time. Runbook: docs/operations.md#deep-queue"
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = aws_sqs_queue.this.name }
+  statistic           = "Maximum"
+  period              = 60
+  evaluation_periods  = 5
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.most_waiting
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [var.alarm_topic_arn]
+  ok_actions          = [var.alarm_topic_arn]
+}
+
 resource "aws_cloudwatch_metric_alarm" "oldest_message" {
   alarm_name          = "${var.name}-oldest-message"
   alarm_description   = "A message waits in ${var.name} for too long. Runbook: docs/operations.md#oldest-message"

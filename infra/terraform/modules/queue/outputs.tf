@@ -12,9 +12,10 @@ output "arn" {
 }
 
 output "alarms" {
-  description = "Names of the alarms: dead letters, and the age of the oldest message."
+  description = "Names of the alarms: dead letters, what waits, and the age of the oldest message."
   value = {
     dead_letters   = aws_cloudwatch_metric_alarm.dead_letters.alarm_name
+    depth          = aws_cloudwatch_metric_alarm.depth.alarm_name
     oldest_message = aws_cloudwatch_metric_alarm.oldest_message.alarm_name
   }
 }

@@ -44,6 +44,11 @@ variable "oldest_message_seconds" {
   default     = 900
 }
 
+variable "most_waiting" {
+  description = "Waiting messages at which people are told, once it has been more for five minutes."
+  type        = number
+}
+
 variable "alarm_topic_arn" {
   description = "Topic that alarms go to."
   type        = string

@@ -1,31 +1,8 @@
 # Two roles: `execution` starts a task (image, parameters, secrets, log), `task` is what the service itself is.
 
-data "aws_iam_policy_document" "trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["ecs-tasks.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-
-    condition {
-      test     = "ArnLike"
-      variable = "aws:SourceArn"
-      values   = ["arn:aws:ecs:${var.region}:${var.account_id}:*"]
-    }
-  }
-}
-
 resource "aws_iam_role" "task" {
   name                 = "${local.full_name}-task"
-  assume_role_policy   = data.aws_iam_policy_document.trust.json
+  assume_role_policy   = var.trust_policy
   permissions_boundary = var.permissions_boundary
 }
 
@@ -45,7 +22,7 @@ data "aws_iam_policy_document" "task" {
 
   dynamic "statement" {
     # The log router's lines, and the collector's numbers, which are lines, too.
-    for_each = (local.has_router && var.search_endpoint == null) || local.has_adot ? [1] : []
+    for_each = (local.has_router && var.search == null) || local.has_adot ? [1] : []
 
     content {
       sid       = "SidecarsLogs"
@@ -55,7 +32,7 @@ data "aws_iam_policy_document" "task" {
   }
 
   dynamic "statement" {
-    for_each = local.has_router && var.search_endpoint != null ? [1] : []
+    for_each = local.has_router && var.search != null ? [1] : []
 
     content {
       sid       = "SearchedLogs"
@@ -73,7 +50,7 @@ resource "aws_iam_role_policy" "task" {
 
 resource "aws_iam_role" "execution" {
   name                 = "${local.full_name}-execution"
-  assume_role_policy   = data.aws_iam_policy_document.trust.json
+  assume_role_policy   = var.trust_policy
   permissions_boundary = var.permissions_boundary
 }
 

@@ -17,7 +17,7 @@ locals {
     logDriver = "awsfirelens"
     options = {
       Name       = "opensearch"
-      Host       = coalesce(var.search_endpoint, "unused")
+      Host       = var.search == null ? "unused" : var.search.endpoint
       Port       = "443"
       AWS_Auth   = "On"
       AWS_Region = var.region
@@ -43,7 +43,12 @@ locals {
   has_router   = var.sidecars.log_router != null
   has_adot     = var.sidecars.adot != null
   to_adot      = local.has_adot ? { KINSTREAM_OTLP_ENDPOINT = "http://127.0.0.1:4318" } : {}
-  log_settings = jsonencode(!local.has_router ? local.to_cloudwatch : var.search_endpoint == null ? local.to_router : local.to_search)
+  log_settings = jsonencode(!local.has_router ? local.to_cloudwatch : var.search == null ? local.to_router : local.to_search)
+
+  environment = [
+    for name, value in merge({ KINSTREAM_READY_FILE = local.ready_file }, local.to_adot, var.environment) :
+    { name = name, value = value }
+  ]
 
   service_container = {
     name                   = var.name
@@ -55,12 +60,13 @@ locals {
     mountPoints            = [for name, path in var.writable : { sourceVolume = name, containerPath = path, readOnly = false }]
     logConfiguration       = jsondecode(local.log_settings)
 
-    environment = [
-      for name, value in merge({ KINSTREAM_READY_FILE = local.ready_file }, local.to_adot, var.environment) :
-      { name = name, value = value }
-    ]
+    environment = local.environment
 
-    secrets = [for name, arn in merge(var.parameters, var.secrets) : { name = name, valueFrom = arn }]
+    # ECS refuses a variable that is told twice: what belongs to the task itself goes before a setting.
+    secrets = [
+      for name, arn in merge(var.parameters, var.secrets) :
+      { name = name, valueFrom = arn } if !contains(local.environment[*].name, name)
+    ]
 
     healthCheck = {
       command     = ["CMD-SHELL", "test -f ${local.ready_file}"]

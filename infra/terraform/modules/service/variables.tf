@@ -59,6 +59,11 @@ variable "policy" {
   type        = string
 }
 
+variable "trust_policy" {
+  description = "Who may take its roles, as a policy document."
+  type        = string
+}
+
 variable "permissions_boundary" {
   description = "ARN of a policy that bounds every role. Null: none."
   type        = string
@@ -179,8 +184,8 @@ variable "sidecars" {
   default = {}
 }
 
-variable "search_endpoint" {
-  description = "Host name of the OpenSearch domain that the log router writes to. Null: CloudWatch."
-  type        = string
+variable "search" {
+  description = "The OpenSearch domain that the log router writes to: its host name. Null: CloudWatch."
+  type        = object({ endpoint = string })
   default     = null
 }

@@ -47,6 +47,30 @@ locals {
   )
 }
 
+# Whose roles all of these are: tasks of this account.
+data "aws_iam_policy_document" "tasks_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:aws:ecs:${var.region}:${var.account_id}:*"]
+    }
+  }
+}
+
 data "aws_iam_policy_document" "ingest_api" {
   # GetTopicAttributes: looked for at the start.
   statement {
@@ -198,9 +222,10 @@ data "aws_iam_policy_document" "counting" {
     resources = [local.table.counters]
   }
 
+  # GetItem: looked for at the start; and how far the closing of sessions is.
   statement {
     sid       = "Records"
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
     resources = [local.table.records]
   }
 
@@ -210,7 +235,7 @@ data "aws_iam_policy_document" "counting" {
     resources = [local.table.outbox]
   }
 
-  # GetItem: which generation is served.
+  # GetItem: which generation is served. Looked for at the start, as the other tables are.
   statement {
     sid       = "References"
     actions   = ["dynamodb:Query", "dynamodb:GetItem"]
@@ -242,16 +267,6 @@ data "aws_iam_policy_document" "counting" {
     for_each = each.key == "activity" ? [1] : []
 
     content {
-      sid       = "ClosingProgress"
-      actions   = ["dynamodb:GetItem"]
-      resources = [local.table.records]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = each.key == "activity" ? [1] : []
-
-    content {
       sid       = "TellOfClosings"
       actions   = local.publish_batch
       resources = [local.topic.sessions, local.topic.events]
@@ -271,17 +286,14 @@ data "aws_iam_policy_document" "writing" {
     resources = ["${local.bucket[each.value.bucket]}/*"]
   }
 
-  # The processor `archive` merges small files too. ListBucket: so that a missing one is 404, not 403.
-  dynamic "statement" {
-    for_each = each.key == "archive" ? [1] : []
-
-    content {
-      sid       = "ListFiles"
-      actions   = ["s3:ListBucket"]
-      resources = [local.bucket.archive]
-    }
+  # ListBucket is what HeadBucket asks for: looked for at the start.
+  statement {
+    sid       = "ListFiles"
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket[each.value.bucket]]
   }
 
+  # The processor `archive` merges small files too.
   dynamic "statement" {
     for_each = each.key == "archive" ? [1] : []
 
@@ -320,7 +332,7 @@ data "aws_iam_policy_document" "media_worker" {
     resources = ["${local.queue_arn_prefix}-media", "${local.queue_arn_prefix}-media-large"]
   }
 
-  # So that an upload or a picture that is gone is 404, not 403.
+  # So that an upload or a picture that is gone is 404, not 403; and looked for at the start.
   statement {
     sid       = "LookForFiles"
     actions   = ["s3:ListBucket"]

@@ -145,11 +145,14 @@ module "observability" {
   catalog_id      = module.catalog.identifier
   cluster_name    = aws_ecs_cluster.this.name
   budget          = var.budget
+  has_collector   = local.sidecars.adot != null
   services        = { for name in keys(local.running) : name => local.scaling[name].min_tasks }
 
   queues = merge(
     { for name, queue in module.processor_queue : name => { name = queue.name, alarms = queue.alarms } },
     { for name, queue in module.media_queue : name => { name = queue.name, alarms = queue.alarms } },
     { uploads = { name = module.uploads_queue.name, alarms = module.uploads_queue.alarms } },
+    # The scheduler looks after its runs by itself, too.
+    { emr-events = { name = module.emr_events_queue.name, alarms = module.emr_events_queue.alarms, is_felt = false } },
   )
 }

@@ -14,6 +14,7 @@ module "processor_queue" {
   max_receive_count          = each.value.max_receive_count
   topic                      = { arn = aws_sns_topic.this["events"].arn }
   types                      = each.value.handles
+  most_waiting               = local.most_waiting["${var.prefix}-processor-${each.key}"]
   alarm_topic_arn            = aws_sns_topic.this["operations"].arn
   refuse_plain_http          = !var.lacks.tls
 }
@@ -25,6 +26,7 @@ module "uploads_queue" {
   visibility_timeout_seconds = 60
   bucket_arn                 = "arn:aws:s3:::${var.prefix}-uploads"
   oldest_message_seconds     = 300
+  most_waiting               = local.most_waiting["${var.prefix}-uploads"]
   alarm_topic_arn            = aws_sns_topic.this["operations"].arn
   refuse_plain_http          = !var.lacks.tls
 }
@@ -36,6 +38,7 @@ module "emr_events_queue" {
   name                       = "${var.prefix}-emr-events"
   visibility_timeout_seconds = 30
   rule_arns                  = values(module.training.rule_arns)
+  most_waiting               = 100 # a run is eight or so
   alarm_topic_arn            = aws_sns_topic.this["operations"].arn
   refuse_plain_http          = !var.lacks.tls
 }
@@ -47,6 +50,7 @@ module "media_queue" {
   name                       = "${var.prefix}-${each.key}"
   visibility_timeout_seconds = 120
   oldest_message_seconds     = 3600
+  most_waiting               = local.most_waiting["${var.prefix}-${each.key}"]
   alarm_topic_arn            = aws_sns_topic.this["operations"].arn
   refuse_plain_http          = !var.lacks.tls
 }

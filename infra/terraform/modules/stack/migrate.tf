@@ -37,32 +37,9 @@ resource "aws_cloudwatch_log_group" "migrate" {
   retention_in_days = var.log_retention_days
 }
 
-data "aws_iam_policy_document" "migrate_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["ecs-tasks.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-
-    condition {
-      test     = "ArnLike"
-      variable = "aws:SourceArn"
-      values   = ["arn:aws:ecs:${var.region}:${var.account_id}:*"]
-    }
-  }
-}
-
 resource "aws_iam_role" "migrate" {
   name                 = "${local.migrate_name}-execution"
-  assume_role_policy   = data.aws_iam_policy_document.migrate_trust.json
+  assume_role_policy   = data.aws_iam_policy_document.tasks_trust.json
   permissions_boundary = var.permissions_boundary
 }
 

@@ -18,6 +18,9 @@ locals {
     { media-worker = { KINSTREAM_MEDIA_QUEUES = "media" }, media-worker-large = local.of_large_media },
   )
 
+  # No settings: what tells services apart, and what a value in SSM would show to everybody.
+  not_settings = concat(["KINSTREAM_PROCESSORS", "KINSTREAM_MEDIA_QUEUES", "KINSTREAM_READY_FILE"], keys(local.secrets))
+
   running = var.run_services ? local.kinds : {}
 
   stop_timeout_seconds = {
@@ -34,10 +37,11 @@ locals {
     recommender-trigger = { cpu = 256, memory_mb = 512, disk_gb = 21 }
   }
 
-  # A processor's message is a chunk of up to 100 events, a medium one's work minutes.
+  # A processor's message is a chunk: of 100 events, the most, it takes the slowest processor 0.0175 s as measured (of 20 it
+  # takes 0.005 s, see docs/capacity.md), and a seventh is in reserve. A message of media is minutes of work.
   scaling_of_kind = {
     ingest-api          = { min_tasks = 2, max_tasks = 20 }
-    session-worker      = { min_tasks = 1, max_tasks = 20, seconds_per_message = 0.05, max_delay_seconds = 30 }
+    session-worker      = { min_tasks = 1, max_tasks = 20, seconds_per_message = 0.02, max_delay_seconds = 30 }
     media-worker        = { min_tasks = 1, max_tasks = 10, seconds_per_message = 20, max_delay_seconds = 300 }
     recommender-trigger = { min_tasks = 1, max_tasks = 1 }
   }
@@ -52,6 +56,15 @@ locals {
     { for service, processor in local.processor_services : service => ["${var.prefix}-processor-${processor}"] },
   )
 
+  # A release that gives messages up goes back. One that begins while the alarm rings, as to mend that, is not held to it (by ECS).
+  dead_letter_alarms = {
+    for queue in concat(values(module.processor_queue), values(module.media_queue), [module.uploads_queue]) :
+    queue.name => queue.alarms.dead_letters
+  }
+  rollback_alarms = {
+    for service, queues in local.queues_of_services : service => [for name in queues : local.dead_letter_alarms[name]]
+  }
+
   # What the environment says goes before what the kind has: of a processor, or of all of them.
   sizes = {
     for name, kind in local.kinds : name => merge(
@@ -64,11 +77,23 @@ locals {
   scaling = {
     for name, kind in local.kinds : name => merge(
       local.scaling_of_kind[kind],
-      name == "media-worker-large" ? { min_tasks = 0, seconds_per_message = 300, max_delay_seconds = 1800 } : {},
       lookup(var.scaling, kind, {}),
+      name == "media-worker-large" ? { min_tasks = 0, seconds_per_message = 300, max_delay_seconds = 1800 } : {},
       lookup(var.scaling, name, {}),
     )
   }
+}
+
+# By queue what all tasks that there may ever be work through in the delay that is allowed: of more, some comes late,
+# however much the service grows.
+locals {
+  most_waiting = merge([
+    for service, queues in local.queues_of_services : {
+      for queue in queues : queue => ceil(
+        local.scaling[service].max_tasks * local.scaling[service].max_delay_seconds / local.scaling[service].seconds_per_message
+      )
+    }
+  ]...)
 }
 
 resource "aws_ecs_cluster" "this" {
@@ -100,6 +125,7 @@ module "service" {
   secrets              = { for name in local.secrets_of_services[each.value] : name => aws_secretsmanager_secret.this[name].arn }
   environment          = lookup(local.environment_of_services, each.key, {})
   policy               = local.policies[each.key]
+  trust_policy         = data.aws_iam_policy_document.tasks_trust.json
   permissions_boundary = var.permissions_boundary
   size                 = local.sizes[each.key]
   architecture         = var.architecture
@@ -109,10 +135,10 @@ module "service" {
   stop_timeout_seconds = local.stop_timeout_seconds[each.value]
   scaling              = merge(local.scaling[each.key], { queue_names = local.queues_of_services[each.key] })
   autoscaling          = !var.lacks.autoscaling
-  rollback_alarms      = each.value == "ingest-api" ? module.observability.api_error_alarms : []
+  rollback_alarms      = each.value == "ingest-api" ? module.observability.api_error_alarms : local.rollback_alarms[each.key]
   log_retention_days   = var.log_retention_days
   sidecars             = local.sidecars
-  search_endpoint      = one(module.search[*].endpoint)
+  search               = var.search == null ? null : { endpoint = one(module.search[*].endpoint) }
 
   # From names, so that a plan shows the policies whole.
   readable = {

@@ -73,6 +73,11 @@ variable "settings" {
     condition     = alltrue(flatten([for values in var.settings : [for name in keys(values) : startswith(name, "KINSTREAM_")]]))
     error_message = "settings are named as the environment variables are: KINSTREAM_..."
   }
+
+  validation {
+    condition     = alltrue(flatten([for values in var.settings : [for name in keys(values) : !contains(local.not_settings, name)]]))
+    error_message = "these are no settings, for Terraform says them itself or they are secrets: ${join(", ", local.not_settings)}."
+  }
 }
 
 variable "sizes" {
@@ -180,7 +185,7 @@ variable "emr_serverless" {
 }
 
 variable "emr_peer" {
-  description = "A VPC of EMR's own to peer with. Null: none."
+  description = "A VPC for EMR with a way out of its own, in this account and region, to peer with. The route back is its own to make. Null: none."
   type        = object({ vpc_id = string, cidr = string })
   default     = null
 }

@@ -1,6 +1,5 @@
 """SQS as the workers use it: receive, delete, give back, put aside with a reason."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -110,18 +109,6 @@ class SqsQueue:
 def retry_delay_seconds(receive_count: int, most: int = 300) -> int:
     """Exponential: 2, 4, 8 ... seconds before a failed message is seen again."""
     return int(min(most, 2 ** min(receive_count, 16)))
-
-
-async def open_when_ready(client: Any, name: str, attempts: int = 30) -> SqsQueue:
-    """The queue, waiting about a minute for a dependency that is still starting; then the error."""
-    for attempt in range(attempts):
-        try:
-            return await SqsQueue.open(client, name)
-        except (BotoCoreError, ClientError, OSError):
-            if attempt == attempts - 1:
-                raise
-            await asyncio.sleep(min(2.0, 0.1 * 2**attempt))
-    raise AssertionError("unreachable")
 
 
 def _message(raw: dict[str, Any]) -> Message:

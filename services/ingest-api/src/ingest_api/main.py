@@ -4,16 +4,14 @@ import asyncio
 import gc
 import logging
 import signal
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
 import redis.asyncio
 import uvloop
-from botocore.exceptions import BotoCoreError, ClientError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from starlette.types import ASGIApp
@@ -28,7 +26,6 @@ from ingest_api.dialects.cloudevents import CloudEvents
 from ingest_api.dialects.posthog import PostHog
 from ingest_api.dialects.segment import Segment
 from ingest_api.dialects.snowplow import Snowplow
-from ingest_api.errors import ApiError
 from ingest_api.exposures import Exposures
 from ingest_api.live_hub import LiveHub, StreamBounds
 from ingest_api.manifest import Manifests
@@ -59,14 +56,25 @@ from ingest_api.uploads_queue import UploadsQueue
 from ingest_api.url_signing import UrlSigner, parse_keys
 from ingest_api.variants import Variants
 from kinstream.aws import AwsClients, CredentialsSource, blocking_client, endpoint
-from kinstream.catalog import open_catalog
+from kinstream.catalog import MediaRepository, open_catalog
 from kinstream.clock import now_ms
 from kinstream.dynamodb_http import DynamoDbHttp
-from kinstream.errors import KinstreamError, RetryableError
 from kinstream.exporting import exporting
 from kinstream.readiness import ReadyFile
-from kinstream.resources import BUCKET_DERIVED, BUCKET_QUARANTINE, QUEUE_UPLOADS, TABLE_LEDGER, TOPIC_EVENTS
+from kinstream.resources import (
+    BUCKET_DERIVED,
+    BUCKET_QUARANTINE,
+    QUEUE_UPLOADS,
+    TABLE_COUNTERS,
+    TABLE_LEDGER,
+    TABLE_RECOMMENDATIONS,
+    TABLE_RECORDS,
+    TABLE_REGISTRY,
+    TOPIC_EVENTS,
+    Names,
+)
 from kinstream.settings import read_settings
+from kinstream.startup import CATALOG, Check, absent, buckets, queues, reason_of, saying_why, tables, wait_for
 from kinstream.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
@@ -79,8 +87,6 @@ _GARBAGE_THRESHOLD = 10_000
 _READS_AT_ONCE = 64
 _LIVE_PATIENCE = 4
 """How many of Redis' timeouts a stream gives it: it can do nothing without."""
-
-Check = Callable[[], Awaitable[object]]
 
 
 @asynccontextmanager
@@ -113,16 +119,8 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         s3, sqs = [await aws.open(service) for service in ("s3", "sqs")]
         dynamodb = DynamoDbHttp.of(reading, settings, settings.aws_timeout_seconds)
         topic = _topic(settings, http)
-        tables = Tables(dynamodb, names)
-        bucket = names.of(BUCKET_QUARANTINE)
-        await _wait_for(
-            {
-                "SNS": topic.check,
-                "DynamoDB": tables.check,
-                "S3": lambda: s3.head_bucket(Bucket=bucket),
-            },
-            settings.startup_wait_seconds,
-        )
+        await wait_for(_needs(topic, dynamodb, s3, names), settings.startup_wait_seconds)
+        rows = Tables(dynamodb, names)
         publisher = Publisher(topic.publish, _bounds(settings), metrics)
         metrics.watch_backlog(lambda: publisher.events_waiting, lambda: publisher.bytes_waiting)
         rules = RulesProvider(RulesTable(dynamodb, names).read, settings.key_cache_seconds)
@@ -143,7 +141,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             answer_seconds=settings.redis_timeout_seconds,
         )
         authenticator = Authenticator(
-            tables.has_key, settings.key_cache_seconds, token_verifier(settings, http), reads
+            rows.has_key, settings.key_cache_seconds, token_verifier(settings, http), reads
         )
         access_log = AccessLog(settings.access_log_every)
         collector = Collector(
@@ -151,7 +149,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             limiter=limiter,
             rules=rules,
             publisher=publisher,
-            quarantine=Quarantine(s3, bucket),
+            quarantine=Quarantine(s3, names.of(BUCKET_QUARANTINE)),
             metrics=metrics,
             access_log=access_log,
             retention_seconds=settings.ledger_retention_seconds,
@@ -160,7 +158,7 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             max_receiving_bytes=settings.backlog_max_bytes,
             dialects=[Segment(), Snowplow(), PostHog(), CloudEvents()],
         )
-        trending = Trending(tables, cache, settings.name_prefix, settings.trending_cache_seconds)
+        trending = Trending(rows, cache, settings.name_prefix, settings.trending_cache_seconds)
         exposures = Exposures(publisher.publish)
         recommendations = RecommendationReads(dynamodb, names, settings.recommendation_cache_seconds, now_ms)
         recommender = Recommender(recommendations, trending, exposures)
@@ -178,9 +176,9 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
         readiness.at_the_end(hub.stop)
         readiness.at_the_end(variants.stop)
         routers = [
-            customer_router(tables, sessions, recommender, authenticator),
-            family_router(tables, authenticator),
-            content_router(tables, trending, authenticator),
+            customer_router(rows, sessions, recommender, authenticator),
+            family_router(rows, authenticator),
+            content_router(rows, trending, authenticator),
             media_router(catalog, presigner, manifests, settings, authenticator),
             media_files_router(catalog, files, signer, settings.media_url_expiry_seconds),
             media_images_router(catalog, variants, files, links, authenticator),
@@ -188,11 +186,13 @@ async def running_app(settings: IngestSettings, readiness: Readiness) -> AsyncIt
             stream_router(hub, links, authenticator, settings.stream_heartbeat_seconds),
             health_router(readiness, metrics),
         ]
+        telling = asyncio.create_task(_tell_what_media_lacks(catalog, sqs, s3, names))
         readiness.set(True)
         try:
             yield build_app(collector, routers, access_log, settings.traced_share)
         finally:
             readiness.set(False)
+            telling.cancel()
             await exposures.close()
             await publisher.close()
             await rules.close()
@@ -230,22 +230,19 @@ async def serve(settings: IngestSettings) -> None:
 
 def main() -> None:
     """Run the service."""
-    settings = read_settings(IngestSettings, "ingest-api")
+    settings = read_settings(IngestSettings, "ingest-api", "catalog_url", "media_url_key")
     configure_logging("ingest-api", settings.log_level)
     # uvicorn warns of every request that is no HTTP: as many lines as anybody likes to send.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # What lives for as long as the process need not be looked through for garbage again and again.
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
-    try:
-        with (
-            exporting("ingest-api", settings),
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            runner.run(serve(settings))
-    except KinstreamError as error:
-        log.error("ingest-api cannot start: %s", error)  # noqa: TRY400 - the sentence says it all
-        sys.exit(1)
+    with (
+        saying_why("ingest-api"),
+        exporting("ingest-api", settings),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(serve(settings))
 
 
 def _topic(settings: IngestSettings, http: aiohttp.ClientSession) -> SnsTopic:
@@ -273,20 +270,26 @@ def _stream_bounds(settings: IngestSettings) -> StreamBounds:
     )
 
 
-async def _wait_for(dependencies: dict[str, Check], seconds: float) -> None:
-    """Return once each has answered; RetryableError that names the one that did not in time."""
-    deadline = time.monotonic() + seconds
-    for name, check in dependencies.items():
-        pause = 0.1
-        while True:
-            try:
-                await check()
-                break
-            except (RetryableError, ApiError, BotoCoreError, ClientError, OSError) as error:
-                if time.monotonic() > deadline:
-                    raise RetryableError(f"{name} has not answered for {seconds:.0f} s: {error}") from error
-            await asyncio.sleep(pause)
-            pause = min(2.0, pause * 2)
+def _needs(topic: SnsTopic, dynamodb: Any, s3: Any, names: Names) -> Mapping[str, Check]:
+    """What events are taken with and reads are answered from. What media alone needs is not of it."""
+    looked_up = (TABLE_REGISTRY, TABLE_COUNTERS, TABLE_RECORDS, TABLE_RECOMMENDATIONS)
+    return {
+        f"topic {names.of(TOPIC_EVENTS)}": topic.check,
+        **tables(dynamodb, map(names.of, looked_up)),
+        **tables(dynamodb, [names.of(TABLE_LEDGER)], "query"),
+        **buckets(s3, [names.of(BUCKET_QUARANTINE)]),
+    }
+
+
+async def _tell_what_media_lacks(catalog: MediaRepository, sqs: Any, s3: Any, names: Names) -> None:
+    """Say once what is away at the start that only media needs: meanwhile its requests are answered 503."""
+    needs: dict[str, Check] = {
+        CATALOG: partial(asyncio.to_thread, catalog.check),
+        **queues(sqs, [names.of(QUEUE_UPLOADS)]),
+        **buckets(s3, [names.of(BUCKET_DERIVED)]),
+    }
+    for name, error in (await absent(needs)).items():
+        log.warning("media is not served while %s does not answer: %s", name, reason_of(error))
 
 
 if __name__ == "__main__":

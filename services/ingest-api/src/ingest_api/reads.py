@@ -148,10 +148,6 @@ class Tables:
         """Write a person; the same again changes nothing."""
         await self._put(TABLE_REGISTRY, keys.person(app, customer_id, row["person_id"]), row)
 
-    async def check(self) -> None:
-        """Raise 503 unless the registry answers."""
-        await self._get(TABLE_REGISTRY, keys.app("-"))
-
     async def _space_of_contents(self, app: str) -> str:
         """Where the generation of the processor `content` lies that is served."""
         async with answering():

@@ -4,7 +4,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from ingest_api.url_signing import UrlSigner, parse_keys
 from kinstream.catalog.limits import MediaSettings
+from kinstream.errors import PermanentError
 from kinstream.settings import OptionalText
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -19,8 +21,10 @@ class IngestSettings(MediaSettings):
     """Where clients reach S3, if not where this service does: an emulator in a container."""
     public_url: OptionalText = None
     """Where clients reach this API, if not by the address that they call: behind TLS, say."""
-    media_url_key: SecretStr = SecretStr("")
-    """Secret that signed URLs are made with, 32 characters or more; while it is replaced `new,old`."""
+    media_url_key: SecretStr = Field(
+        SecretStr(""), description="a secret of at least 32 characters, or two with a comma between"
+    )
+    """Secret that signed URLs are made with; while it is replaced `new,old`."""
     media_image_wait_seconds: float = Field(10.0, ge=0, le=25)
     """How long a client waits for a picture that is made for it; then it is told to ask again."""
     media_max_variants: int = Field(200, ge=1)
@@ -46,8 +50,6 @@ class IngestSettings(MediaSettings):
     trending_cache_seconds: int = Field(15, ge=1)
     recommendation_cache_seconds: float = Field(10.0, ge=0, le=600)
     """How long after a rollback or another change of what is served the old may still be."""
-    startup_wait_seconds: float = Field(60.0, gt=0)
-    """How long to wait at the start for dependencies that are still starting."""
     access_log_every: int = Field(100, ge=1)
     """Of the requests that send events and succeed, one in so many is logged; of others, each."""
     oidc_issuer: OptionalText = None
@@ -75,6 +77,16 @@ class IngestSettings(MediaSettings):
     rate_limit_requests_per_second: float = Field(1_000, ge=0, le=1_000_000, allow_inf_nan=False)
     """Of one key or one person's tokens on the reading endpoints; 0 is no limit."""
     rate_limit_burst_requests: int = Field(5_000, ge=1)
+
+    @field_validator("media_url_key")
+    @classmethod
+    def _urls_can_be_signed(cls, keys: SecretStr) -> SecretStr:
+        try:
+            if keys.get_secret_value():
+                UrlSigner(parse_keys(keys.get_secret_value()))
+        except PermanentError as error:
+            raise ValueError(str(error)) from None
+        return keys
 
     @field_validator("oidc_jwks_url")
     @classmethod

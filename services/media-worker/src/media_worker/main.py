@@ -1,24 +1,30 @@
 """media-worker: dispatcher, Celery's main process and its children, as one command."""
 
+import asyncio
 import logging
 import os
 import socket
 import sys
-import time
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from kinstream.aws import blocking_client
 from kinstream.catalog import WorkRepository, open_work
-from kinstream.errors import RetryableError
 from kinstream.exporting import export_spans_at_once
 from kinstream.live import LivePublisher, open_publisher
 from kinstream.readiness import ReadyFile
-from kinstream.resources import QUEUE_MEDIA, QUEUE_MEDIA_LARGE, QUEUE_UPLOADS, TOPIC_MEDIA
+from kinstream.resources import (
+    BUCKET_DERIVED,
+    BUCKET_UPLOADS,
+    QUEUE_MEDIA,
+    QUEUE_MEDIA_LARGE,
+    QUEUE_UPLOADS,
+    TOPIC_MEDIA,
+)
 from kinstream.settings import read_settings
+from kinstream.startup import CATALOG, buckets, queues, saying_why, wait_for
 from kinstream.telemetry import configure_logging
 from media_worker.sandbox.kernel import hide_process
 from media_worker.settings import MediaWorkerSettings
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LONGEST_PAUSE_SECONDS = 2.0
+_CHECK_TIMEOUT_SECONDS = 5.0
 _S3_ATTEMPTS = 8
 """With their pauses about half a minute: a short absence costs no delivery."""
 _TASK_QUEUES = (QUEUE_MEDIA, QUEUE_MEDIA_LARGE)
@@ -47,7 +53,7 @@ def main() -> None:
     hide_process()
     # Read by Celery when it is imported: SIGTERM then means its soft shutdown.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    settings = read_settings(MediaWorkerSettings, "media-worker")
+    settings = read_settings(MediaWorkerSettings, "media-worker", "catalog_url")
     configure_logging("media-worker", settings.log_level)
     export_spans_at_once("media-worker", settings)
     for name in _TALKATIVE:  # they tell each task again that the worker tells of itself
@@ -55,38 +61,27 @@ def main() -> None:
     if settings.aws_endpoint_url:
         # A guard: nothing in this process may ever reach AWS while an emulator is meant.
         os.environ["AWS_ENDPOINT_URL"] = settings.aws_endpoint_url
-    try:
+    with saying_why("media-worker"):
         urls = _wait_for_dependencies(settings)
-    except (BotoCoreError, ClientError, RetryableError, OSError) as error:
-        log.error("not started: %s", error)  # noqa: TRY400 -- one sentence for the person who starts it
-        sys.exit(1)
     sys.exit(_run(settings, urls))
 
 
 def _wait_for_dependencies(settings: MediaWorkerSettings) -> dict[str, str]:
-    """URLs of the queues by their short names, once they and the catalog answer."""
-    sqs = blocking_client("sqs", settings, max_attempts=1)
+    """URLs of the queues by their short names, once they, the catalog and the buckets answer."""
+    sqs, s3 = (
+        blocking_client(name, settings, max_attempts=1, read_timeout_seconds=_CHECK_TIMEOUT_SECONDS)
+        for name in ("sqs", "s3")
+    )
     catalog = open_work(settings.catalog_url.get_secret_value())
-    deadline = time.monotonic() + settings.startup_wait_seconds
-    pause = 0.1
-    try:
-        while True:
-            try:
-                urls = {
-                    name: sqs.get_queue_url(QueueName=settings.names.of(name))["QueueUrl"]
-                    for name in (QUEUE_UPLOADS, *_TASK_QUEUES)
-                }
-                catalog.check()
-            except (BotoCoreError, ClientError, RetryableError, OSError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(pause)
-                pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
-            else:
-                return urls
-    finally:
-        catalog.close()
-        sqs.close()
+    full_names = {name: settings.names.of(name) for name in (QUEUE_UPLOADS, *_TASK_QUEUES)}
+    needs = {
+        CATALOG: catalog.check,
+        **queues(sqs, full_names.values()),
+        **buckets(s3, map(settings.names.of, (BUCKET_UPLOADS, BUCKET_DERIVED))),
+    }
+    with closing(sqs), closing(s3), closing(catalog):
+        found = asyncio.run(wait_for(needs, settings.startup_wait_seconds))
+    return {name: found[f"queue {full}"] for name, full in full_names.items()}
 
 
 def _run(settings: MediaWorkerSettings, urls: dict[str, str]) -> int:

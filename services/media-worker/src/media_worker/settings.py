@@ -61,8 +61,6 @@ class MediaWorkerSettings(MediaSettings):
     """Memory of its own for the process that decodes."""
     media_require_isolation: bool = False
     """Whether to decode nothing where the kernel cannot keep a decoder from the network."""
-    startup_wait_seconds: float = Field(60.0, gt=0)
-    """How long to wait at the start for dependencies that are still starting."""
 
     ecs_agent_uri: str | None = Field(None, validation_alias="ECS_AGENT_URI")
     """Set by ECS itself: where a task asks not to be scaled in while it works on a file."""

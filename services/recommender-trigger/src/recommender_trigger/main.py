@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -14,8 +14,16 @@ from kinstream.aws import AwsClients
 from kinstream.clock import now_ms
 from kinstream.exporting import exporting
 from kinstream.readiness import ReadyFile
-from kinstream.resources import QUEUE_EMR_EVENTS, TABLE_RECOMMENDATIONS
+from kinstream.resources import (
+    BUCKET_ARCHIVE,
+    BUCKET_TRAINING,
+    QUEUE_EMR_EVENTS,
+    TABLE_COUNTERS,
+    TABLE_RECOMMENDATIONS,
+    TABLE_REGISTRY,
+)
 from kinstream.settings import read_settings
+from kinstream.startup import Check, buckets, saying_why, tables, wait_for
 from kinstream.telemetry import configure_logging
 from recommender_trigger.alerts import Operations
 from recommender_trigger.customers import Customers
@@ -71,6 +79,18 @@ def build(
     )
 
 
+def needs(settings: TriggerSettings, dynamodb: Any, s3: Any) -> Mapping[str, Check]:
+    """What the trigger cannot work without. EMR's events are not of it: without them runs are polled."""
+    names = settings.names
+    customers = Customers(dynamodb, s3, names, settings.due_threshold_events)
+    return {
+        f"table {names.of(TABLE_REGISTRY)}": customers.apps,
+        f"table {names.of(TABLE_COUNTERS)}": customers.due,
+        **tables(dynamodb, [names.of(TABLE_RECOMMENDATIONS)]),
+        **buckets(s3, map(names.of, (BUCKET_ARCHIVE, BUCKET_TRAINING))),
+    }
+
+
 async def open_launcher(settings: TriggerSettings, once: AwsClients, s3: Any) -> Launcher:
     """The launcher that is set. `once` makes clients that try a call once."""
     match settings.launcher:
@@ -85,14 +105,15 @@ async def open_launcher(settings: TriggerSettings, once: AwsClients, s3: Any) ->
 async def run(settings: TriggerSettings) -> None:
     """Until SIGTERM or SIGINT. A run under way here is ended, one on a cluster is left to adopt."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     ready = ReadyFile(settings.ready_file)
     ready.clear()
     async with AsyncExitStack() as stack:
         aws = await stack.enter_async_context(AwsClients(settings))
         clients = {name: await aws.open(name) for name in ("dynamodb", "s3", "sns")}
+        await wait_for(needs(settings, clients["dynamodb"], clients["s3"]), settings.startup_wait_seconds)
+        # Not before: who is told to end while waiting has nothing to finish.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         # One attempt: RunJobFlow knows no token, and the follower looks for a cluster before another.
         once = await stack.enter_async_context(AwsClients(settings, max_attempts=1))
         launcher = await open_launcher(settings, once, clients["s3"])
@@ -114,7 +135,7 @@ def main() -> None:
     """Entry point of the container."""
     settings = read_settings(TriggerSettings, "recommender-trigger")
     configure_logging("recommender-trigger", settings.log_level)
-    with exporting("recommender-trigger", settings):
+    with saying_why("recommender-trigger"), exporting("recommender-trigger", settings):
         asyncio.run(run(settings))
     log.info("stopped", extra={"pid": os.getpid()})
 

@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -21,10 +21,11 @@ from kinstream.dynamodb_http import DynamoDbHttp
 from kinstream.errors import RetryableError
 from kinstream.exporting import exporting
 from kinstream.generations import GenerationsReader
-from kinstream.queues import SqsQueue, open_when_ready
+from kinstream.queues import SqsQueue
 from kinstream.readiness import ReadyFile
 from kinstream.resources import (
     BUCKET_ARCHIVE,
+    DEAD_LETTER_SUFFIX,
     TABLE_COUNTERS,
     TABLE_LEDGER,
     TABLE_OUTBOX,
@@ -32,6 +33,7 @@ from kinstream.resources import (
     TABLE_REGISTRY,
 )
 from kinstream.settings import read_settings
+from kinstream.startup import Check, buckets, queues, saying_why, tables, wait_for
 from kinstream.telemetry import configure_logging
 from session_worker.compaction.bucket import Bucket
 from session_worker.compaction.compactor import CompactionSettings, Compactor
@@ -110,9 +112,24 @@ class Worker:
             now_ms=clock,
         )
 
+    def needs(self, processors: Sequence[Processor]) -> Mapping[str, Check]:
+        """What these cannot work without. Topics are not of it: announcements wait in the outbox."""
+        own = [self._names.processor_queue(processor.name) for processor in processors]
+        written = {self._names.of(one.bucket) for one in processors if isinstance(one, Sink)}
+        needs = {
+            **queues(self._sqs, [queue + suffix for queue in own for suffix in ("", DEAD_LETTER_SUFFIX)]),
+            **tables(self._dynamodb, [self._tables.outbox]),
+            **buckets(self._s3, sorted(written)),
+        }
+        if _counts(processors):
+            registry = self._names.of(TABLE_REGISTRY)
+            counted_in = [self._tables.ledger, self._tables.counters, self._tables.records, registry]
+            needs |= tables(self._dynamodb, counted_in)
+        return needs
+
     async def consumers(self, processor: Processor) -> list[Consumer]:
         """As many consumers of the processor's queue as it wants at once."""
-        queue = await open_when_ready(self._sqs, self._names.processor_queue(processor.name))
+        queue = await SqsQueue.open(self._sqs, self._names.processor_queue(processor.name))
         if isinstance(processor, Sink):
             writer = SinkWriter(processor, self._s3, self._names.of(processor.bucket), queue)
             return [
@@ -206,12 +223,11 @@ def chosen(processors: Sequence[Processor], names: str) -> list[Processor]:
     return [processor for processor in processors if processor.name in wanted]
 
 
-async def run(settings: WorkerSettings) -> None:
+async def run(
+    settings: WorkerSettings, compaction: CompactionSettings, processors: Sequence[Processor]
+) -> None:
     """Until SIGTERM or SIGINT; then the groups under way are finished."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     ready = ReadyFile(settings.ready_file)
     ready.clear()
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
@@ -222,14 +238,17 @@ async def run(settings: WorkerSettings) -> None:
         dynamodb = DynamoDbHttp.of(http, settings, _TIMEOUT_SECONDS)
         clients = {name: await aws.open(name) for name in ("sqs", "sns", "s3")}
         worker = Worker(settings, dynamodb=dynamodb, **clients)
-        processors = chosen(discover(), settings.processors)
+        await wait_for(worker.needs(processors), settings.startup_wait_seconds)
+        # Not before: who is told to end while waiting has nothing to finish.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         consumers = [c for processor in processors for c in await worker.consumers(processor)]
         consumers += [worker.rebuilding(p) for p in processors if isinstance(p, Reducer) and p.rebuildable]
         ready.mark()
         log.info("consuming", extra={"processors": [processor.name for processor in processors]})
         try:
             async with watching(settings.max_blocked_seconds):
-                await consume(consumers, _upkeep(worker, settings, processors, stop), stop)
+                await consume(consumers, _upkeep(worker, settings, compaction, processors, stop), stop)
         finally:
             ready.clear()
             await worker.scores.flush()
@@ -244,7 +263,11 @@ def _counts(processors: Sequence[Processor]) -> bool:
 
 
 def _upkeep(
-    worker: Worker, settings: WorkerSettings, processors: Sequence[Processor], stop: asyncio.Event
+    worker: Worker,
+    settings: WorkerSettings,
+    compaction: CompactionSettings,
+    processors: Sequence[Processor],
+    stop: asyncio.Event,
 ) -> list[Awaitable[None]]:
     """What is to be done now and then, for these processors; each may do only what its own role allows."""
     upkeep: list[Awaitable[None]] = [
@@ -258,7 +281,6 @@ def _upkeep(
         ]
     for processor in processors:
         if isinstance(processor, Archive):
-            compaction = CompactionSettings()
             compact = partial(worker.compactor(compaction).run, stop.is_set)
             upkeep.append(every(compaction.interval_seconds, compact, stop))
         if isinstance(processor, Activity):
@@ -269,12 +291,12 @@ def _upkeep(
 
 def main() -> None:
     """Entry point of the container."""
-    settings = read_settings(WorkerSettings, "session-worker")
-    if not settings.ledger_hash_key.get_secret_value():
-        sys.exit("session-worker cannot start: set KINSTREAM_LEDGER_HASH_KEY to a secret of 32 characters")
+    settings = read_settings(WorkerSettings, "session-worker", "ledger_hash_key")
+    compaction = read_settings(CompactionSettings, "session-worker")
+    processors = chosen(discover(), settings.processors)
     configure_logging("session-worker", settings.log_level)
-    with exporting("session-worker", settings):
-        asyncio.run(run(settings))
+    with saying_why("session-worker"), exporting("session-worker", settings):
+        asyncio.run(run(settings, compaction, processors))
     log.info("stopped", extra={"pid": os.getpid()})
 
 

@@ -27,6 +27,7 @@ variables {
   image        = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/kin/session-worker:abc"
   policy       = "{\"Version\": \"2012-10-17\", \"Statement\": []}"
   parameters   = { KINSTREAM_NAME_PREFIX = "arn:aws:ssm:eu-west-1:123456789012:parameter/kin/shared/KINSTREAM_NAME_PREFIX" }
+  trust_policy = "{\"Version\": \"2012-10-17\", \"Statement\": []}"
   readable     = { repositories = [], parameters = [], secrets = [] }
   vpc          = { subnet_ids = ["subnet-1", "subnet-2"], security_group_id = "sg-1" }
 }
@@ -193,5 +194,20 @@ run "sidecars_come_with_what_they_need" {
   assert {
     condition     = { for one in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : one.name => one.value }["KINSTREAM_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
     error_message = "the service knows its collector"
+  }
+}
+
+run "no_variable_is_told_twice" {
+  variables {
+    environment = { KINSTREAM_PROCESSORS = "safety" }
+    parameters = {
+      KINSTREAM_PROCESSORS  = "arn:aws:ssm:eu-west-1:123456789012:parameter/kin/session-worker/KINSTREAM_PROCESSORS"
+      KINSTREAM_NAME_PREFIX = "arn:aws:ssm:eu-west-1:123456789012:parameter/kin/shared/KINSTREAM_NAME_PREFIX"
+    }
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[0].secrets[*].name == ["KINSTREAM_NAME_PREFIX"]
+    error_message = "what belongs to the task itself goes before a setting"
   }
 }

@@ -90,6 +90,25 @@ run "a_processor_in_the_file_has_queue_service_and_maximum" {
   }
 }
 
+run "a_queue_is_too_deep_when_all_its_tasks_do_not_work_it_off_in_time" {
+  variables {
+    scaling = {
+      session-worker-weather = { max_tasks = 3, seconds_per_message = 0.5, max_delay_seconds = 60 }
+      session-worker-files   = { max_tasks = 7, seconds_per_message = 0.5, max_delay_seconds = 60 }
+    }
+  }
+
+  assert {
+    condition     = local.most_waiting["kin-processor-weather"] == 360 && local.most_waiting["kin-processor-files"] == 840
+    error_message = "tasks times what one works through in the delay that is allowed"
+  }
+
+  assert {
+    condition     = module.emr_events_queue.alarms.depth == "kin-emr-events-deep"
+    error_message = "and every queue has the alarm"
+  }
+}
+
 run "names_begin_with_the_prefix" {
   assert {
     condition     = alltrue([for name in values(module.storage.table_names) : startswith(name, "kin-")])
@@ -143,6 +162,26 @@ run "a_setting_of_nobody_is_refused" {
 
   variables {
     settings = { ingest = { KINSTREAM_LOG_LEVEL = "DEBUG" } }
+  }
+
+  expect_failures = [var.settings]
+}
+
+run "a_setting_that_is_terraforms_own_is_refused" {
+  command = plan
+
+  variables {
+    settings = { media-worker = { KINSTREAM_MEDIA_QUEUES = "media" } }
+  }
+
+  expect_failures = [var.settings]
+}
+
+run "a_secret_is_no_setting" {
+  command = plan
+
+  variables {
+    settings = { ingest-api = { KINSTREAM_MEDIA_URL_KEY = "seen-by-everybody" } }
   }
 
   expect_failures = [var.settings]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
@@ -29,8 +29,11 @@ class Repository:
 
     def check(self) -> None:
         """RetryableError unless the database answers and has its tables."""
-        with self._session() as session:
-            session.execute(sa.select(MediaItem.media_id).limit(1))
+        try:
+            with self._session() as session:
+                session.execute(sa.select(MediaItem.media_id).limit(1))
+        except ProgrammingError as error:  # Postgres' way to say that there is no such table
+            raise RetryableError(f"the catalog cannot be used now: {_cause(error)}") from error
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -2,8 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
+from kinstream.catalog.preparing import parsed
+from kinstream.errors import PermanentError
 from kinstream.settings import CoreSettings
 
 MediaKind = Literal["video", "image", "audio"]
@@ -19,6 +21,16 @@ class MediaSettings(CoreSettings):
     """For how long a presigned upload is taken."""
     media_url_expiry_seconds: int = Field(3_600, ge=60, le=604_800)
     """For how long the URL of a rendition works."""
+
+    @field_validator("catalog_url")
+    @classmethod
+    def _names_a_database(cls, url: SecretStr) -> SecretStr:
+        try:
+            if url.get_secret_value():
+                parsed(url.get_secret_value())
+        except PermanentError as error:
+            raise ValueError(str(error)) from None
+        return url
 
     def media_max_bytes(self, kind: str) -> int:
         """The largest file of a kind of media."""

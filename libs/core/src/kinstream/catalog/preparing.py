@@ -4,9 +4,10 @@ import sqlalchemy as sa
 from alembic.util.exc import CommandError
 from psycopg import sql
 from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from kinstream.catalog.database import create_engine, migrate
-from kinstream.errors import PermanentError
+from kinstream.errors import PermanentError, RetryableError
 
 _DRIVERS = ("postgres", "postgresql", "postgresql+psycopg", "sqlite", "sqlite+pysqlite")
 _URL = "KINSTREAM_CATALOG_URL (secret catalog-url)"
@@ -19,30 +20,36 @@ def prepare(url: str, administrator: str | None = None, password: str | None = N
     With an administrator's name and password, the user whom `url` names is made before; or, where there is
     one, given the password that `url` has now. May be repeated, and run by several at once.
 
-    PermanentError, without the URL's text, where it is none; or where a newer release made the tables.
+    RetryableError where the database does not let us in. PermanentError, without the URL's text, where it is
+    none; where a newer release made the tables; or where the database refuses.
     """
-    parsed = _parsed(url)
-    if administrator and password:
-        _make_user(parsed, administrator, password)
+    place = parsed(url)
     try:
+        if administrator and password:
+            _make_user(place, administrator, password)
         migrate(url)
     except CommandError as error:
         raise PermanentError(
             f"the database is newer than this image ({error}); run the image of the newest release"
         ) from error
+    except OperationalError as error:
+        raise RetryableError(_cause(error)) from error
+    except SQLAlchemyError as error:
+        raise PermanentError(f"the catalog cannot be prepared: {_cause(error)}. See {_URL}.") from error
 
 
-def _parsed(url: str) -> URL:
+def parsed(url: str) -> URL:
+    """The catalog's URL; PermanentError, without its text, where it is none."""
     # Errors of what parses and connects repeat what they take for port or host: parts of a password.
     try:
-        parsed = make_url(url)
+        place = make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        parsed = None
+        place = None
     if url.startswith("postgres") and url.count("@") > 1:
         raise PermanentError(f"{_URL} has more than one @: percent-encode the password, %40 for @")
-    if parsed is None or parsed.drivername not in _DRIVERS:
+    if place is None or place.drivername not in _DRIVERS:
         raise PermanentError(_NO_URL)
-    return parsed
+    return place
 
 
 def _make_user(url: URL, administrator: str, password: str) -> None:
@@ -68,6 +75,11 @@ def _grant(engine: Engine, user: str, password: str) -> None:
         statement = sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}")
         raw.execute(statement.format(sql.Identifier(user), sql.Literal(hashed.decode())))  # type: ignore[union-attr]
         raw.execute(sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(sql.Identifier(user)))  # type: ignore[union-attr]
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    # Of SQLAlchemy's text the first line is the driver's; the others repeat the statement.
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
 _USER_LOCK = 4_907_222

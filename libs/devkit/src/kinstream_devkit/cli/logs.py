@@ -41,13 +41,17 @@ def set_up(*, url: str, days: int, dashboards: str | None, wait: float) -> None:
       kinstream logs setup --days 30
       kinstream logs setup --url http://opensearch:9200 --dashboards http://dashboards:5601
     """
+    import asyncio
+    from functools import partial
+
+    from kinstream.startup import wait_for
     from kinstream_devkit.log_store import tell_dashboards
-    from kinstream_devkit.setting_up import wait_for
 
     store = _store(url)
-    wait_for("OpenSearch", lambda: store.set_up(days), wait, _say)
+    asyncio.run(wait_for({"OpenSearch": partial(store.set_up, days)}, wait, say=_say, advice="see --url"))
     if dashboards:
-        wait_for("Dashboards", lambda: tell_dashboards(dashboards), wait, _say)
+        shown = {"Dashboards": partial(tell_dashboards, dashboards)}
+        asyncio.run(wait_for(shown, wait, say=_say, advice="see --dashboards"))
     _say(f"lines are kept for {days} days")
 
 

@@ -11,7 +11,13 @@ from kinstream_devkit.cli._stack import data_dir_option
 
 @click.command(short_help="Create what services in containers need before they start.")
 @data_dir_option
-@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait for what is still starting.")
+@click.option(
+    "--wait",
+    envvar="KINSTREAM_STARTUP_WAIT_SECONDS",
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for what is still starting.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON, and nothing else.")
 def setup(*, data_dir: Path, wait: float, as_json: bool) -> None:
     """Create what services in containers need before they start, as the environment describes it.
@@ -26,21 +32,26 @@ def setup(*, data_dir: Path, wait: float, as_json: bool) -> None:
       docker compose run --rm setup                  the address and the keys of the stack in containers
       docker compose run --rm -T setup setup --json
     """
+    import asyncio
+
     from kinstream.settings import CoreSettings, read_settings
+    from kinstream.startup import wait_for
     from kinstream_devkit.embedded.datadir import DataDir
     from kinstream_devkit.processors import processor_queues
-    from kinstream_devkit.setting_up import set_up_catalog, set_up_emulator, wait_for
+    from kinstream_devkit.setting_up import set_up_catalog, set_up_emulator
 
-    settings = read_settings(CoreSettings, "kinstream setup")
-    wait_for("the catalog", lambda: set_up_catalog(settings), wait, _say)
+    settings = read_settings(CoreSettings, "kinstream setup", "catalog_url")
+    catalog = {"the catalog": lambda: set_up_catalog(settings)}
+    asyncio.run(wait_for(catalog, wait, say=_say, advice="see KINSTREAM_CATALOG_URL"))
     if settings.aws_endpoint_url is None:
         _say("the catalog's tables are there; on AWS the rest is Terraform's")
         return
     data = DataDir(data_dir)
     data.create()
     processors = processor_queues()
-    kept = wait_for("the emulator", lambda: set_up_emulator(settings, processors, data), wait, _say)
-    address = {"url": os.environ.get("KINSTREAM_PUBLIC_URL", "http://127.0.0.1:8080")} | kept
+    emulator = {"the emulator": lambda: set_up_emulator(settings, processors, data)}
+    done = asyncio.run(wait_for(emulator, wait, say=_say, advice="see KINSTREAM_AWS_ENDPOINT_URL"))
+    address = {"url": os.environ.get("KINSTREAM_PUBLIC_URL", "http://127.0.0.1:8080")} | done["the emulator"]
     click.echo(json.dumps(address) if as_json else _told(address))
 
 

@@ -1,7 +1,6 @@
 """What a person does on AWS beside Terraform: secrets, the one-off task, looking at services, API keys."""
 
 import json
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,9 +23,9 @@ ACCOUNT = "000000000000"
 CATALOG_USER = "kinstream"
 
 _PAUSE_SECONDS = 1.0
-_TASK_SECONDS = 120
-_SERVICES_SECONDS = 180
-_REPLACED_SECONDS = 90
+_TASK_SECONDS = 300
+_SERVICES_SECONDS = 600
+_REPLACED_SECONDS = 300
 _LOG_LINES = 12
 
 _REFUSALS = {"AccessDenied", "AccessDeniedException"}
@@ -78,22 +77,6 @@ class Cloud:
             s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": 4}
         )
         return self._session.client(service, endpoint_url=self._url, config=config)
-
-    def remove_nobodys(self, errors: str) -> bool:
-        """Whether an apply may go on: the emulator had made roles, log groups or tables and not said so.
-
-        Now and then it closes the connection before it answers; asked again, it says that there is one.
-        """
-        roles = re.findall(r"Role with name (\S+) already exists", errors)
-        groups = re.findall(r"creating CloudWatch Logs Log Group \((\S+)\)", errors)
-        tables = re.findall(r"Table already exists: (\S+)", errors)
-        for name in roles:
-            self.client("iam").delete_role(RoleName=name)
-        for name in groups:
-            self.client("logs").delete_log_group(logGroupName=name)
-        for name in tables:
-            self.client("dynamodb").delete_table(TableName=name)
-        return bool(roles or groups or tables)
 
     def put_secrets(self, outputs: Mapping[str, Any]) -> None:
         """Give every secret of the deployment its value."""

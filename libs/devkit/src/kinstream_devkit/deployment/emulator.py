@@ -42,7 +42,7 @@ _TAKEN = (
     "in that case: kinstream deploy-local --clean"
 )
 _ITS_OWN = f"label=ministack.instance={NAME}:{_PORT}"
-_START_SECONDS = 30
+_START_SECONDS = 120
 _LOG_LINES = 30
 _PULL_SECONDS = 600
 _STAND_INS = {

@@ -1,15 +1,21 @@
-"""Starts the emulator so that each task gets its own role.
+"""Starts the emulator so that each task gets its own role, and Terraform may ask twice.
 
 Runs in the emulator's container, which has nothing of Kinstream: it imports nothing else of it. By itself the
 emulator hands every task credentials that belong to nobody, and with AUTH=true refuses them. Here a task that
 asks gets a session of the role that its task definition names, as on AWS.
+
+AWS's client for Go hangs up now and then on a server that is quicker than its own note of having sent all
+(aws/aws-sdk-go-v2, issue 2737), and asks again. What it asked for is done by then: without help a second
+CreateRole says that there is one, and Terraform gives up.
 """
 
+import asyncio
 import json
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +23,55 @@ _LIFE_SECONDS = 3_600
 _CREDENTIALS = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 _TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"  # noqa: S105 -- a variable's name
 _REGISTER, _HANDLE = "_register_metadata", "handle_request"
+_CALL, _CLIENT = b"amz-sdk-invocation-id", b"Terraform"
+_MOST_REMEMBERED = 2_000
 _Answer = tuple[int, dict[str, str], bytes]
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+
+
+class AskedAgain:
+    """An ASGI application by which Terraform is told the same when it makes the same call once more.
+
+    A call that came to nothing (5xx) is made anew. Other clients are not looked at.
+    """
+
+    def __init__(self, application: _App) -> None:
+        self._application = application
+        self._told: OrderedDict[bytes, asyncio.Task[list[_Message]]] = OrderedDict()
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """Answer from memory, or ask the application."""
+        headers = dict(scope.get("headers", ()))
+        call = headers.get(_CALL)
+        if not call or _CLIENT not in headers.get(b"user-agent", b""):
+            await self._application(scope, receive, send)
+            return
+        answering = self._told.get(call)
+        if answering is None or not await _came_to_something(answering):
+            # Not by the connection's own task, which ends when the client hangs up.
+            answering = asyncio.create_task(self._asked(scope, receive))
+            self._told[call] = answering
+            if len(self._told) > _MOST_REMEMBERED:
+                self._told.popitem(last=False)
+        for message in await asyncio.shield(answering):
+            await send(message)
+
+    async def _asked(self, scope: _Message, receive: _Receive) -> list[_Message]:
+        answer: list[_Message] = []
+
+        async def keep(message: _Message) -> None:
+            answer.append(message)
+
+        await self._application(scope, receive, keep)
+        return answer
+
+
+async def _came_to_something(answering: "asyncio.Task[list[_Message]]") -> bool:
+    await asyncio.wait([answering])
+    return answering.exception() is None and answering.result()[0]["status"] < 500
 
 
 class TaskRoles:
@@ -77,7 +131,7 @@ def _json(status: int, body: dict[str, str]) -> _Answer:
 
 
 def main() -> None:
-    """Take the places where the emulator makes up credentials, then start it."""
+    """Take the places where the emulator makes up credentials and answers, then start it."""
     from ministack import app  # type: ignore[import-untyped]
     from ministack.services import ecs, imds, sts  # type: ignore[import-untyped]
 
@@ -100,6 +154,7 @@ def main() -> None:
 
     setattr(ecs, _REGISTER, register_metadata)
     imds.handle_request = handle_request
+    app.app = AskedAgain(app.app)
     app.main()
 
 

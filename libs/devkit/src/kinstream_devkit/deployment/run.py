@@ -184,7 +184,7 @@ class _Deployment:
         with show.step("terraform init"):
             terraform.init()
         with show.step("terraform apply, everything but the services") as step:
-            self._apply(step.say)
+            terraform.apply(step.say)
         outputs = terraform.outputs()
         self._url = outputs["url"]
         with show.step("images and secrets"):
@@ -196,13 +196,10 @@ class _Deployment:
         terraform.set(self._variables(run_services=True))
         with show.step("terraform apply, the services") as step:
             # What the emulator tells otherwise than it was told is not worth two minutes of mending.
-            self._apply(step.say, refresh=False)
+            terraform.apply(step.say, refresh=False)
         with show.step("waiting until all are ready") as step:
             cloud.wait_for_services(step.say)
             cloud.wait_for_api(self._url)
-
-    def _apply(self, say: Say, *, refresh: bool = True) -> None:
-        self._terraform.apply(say, refresh=refresh, mend=self._cloud.remove_nobodys)
 
     def _variables(self, *, run_services: bool) -> Mapping[str, Any]:
         there, by_tasks = self._emulator.url, self._emulator.seen_by_tasks

@@ -20,18 +20,14 @@ _LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 _NOT_COPIED = (".terraform*", "*.tfstate*", "*.tfvars", "*.tfvars.json", "backend.hcl")
 _STOP_SECONDS = 10
 
-_MOST_APPLIES = 4
-
 Say = Callable[[str], None]
-Mend = Callable[[str], bool]
 
 
 class TerraformError(KinstreamError):
-    """A command of Terraform failed; `errors` is all that it said of it."""
+    """A command of Terraform failed."""
 
     def __init__(self, command: str, errors: str) -> None:
         super().__init__(f"terraform {command} failed.\n{words_of(errors)}")
-        self.errors = errors
 
 
 def plugin_dir() -> str | None:
@@ -76,19 +72,9 @@ class Terraform:
         plan: dict[str, Any] = json.loads(self.run("show", "-json", "plan"))
         return plan
 
-    def apply(self, say: Say | None = None, *, refresh: bool = True, mend: Mend | None = None) -> None:
-        """Do it; without `refresh`, as if everything still were as it was left.
-
-        Goes on where it broke off if `mend`, which is told the errors, says so; a few times at most.
-        """
-        for left in reversed(range(_MOST_APPLIES)):
-            try:
-                self.run("apply", "-auto-approve", f"-refresh={str(refresh).lower()}", say=say)
-            except TerraformError as error:
-                if not (left and mend and mend(error.errors)):
-                    raise
-            else:
-                return
+    def apply(self, say: Say | None = None, *, refresh: bool = True) -> None:
+        """Do it; without `refresh`, as if everything still were as it was left."""
+        self.run("apply", "-auto-approve", f"-refresh={str(refresh).lower()}", say=say)
 
     def destroy(self, say: Say | None = None) -> None:
         """Undo it."""

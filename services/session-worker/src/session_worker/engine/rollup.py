@@ -84,15 +84,29 @@ class RollUp:
         self._left_behind_ms = round(self.sweep_seconds * 1000)
         self._taken: dict[int, tuple[int, set[str]]] = {}
         """By slot, the number of an undone batch and the counters that are known to have taken it."""
-
+        self._waiting_since_ms = {slot: now_ms()}
+        """By slot, a time from before which nothing waits to be added."""
+        # By this name and the meter's an alarm knows it: infra/terraform/modules/observability.
         self._age = metrics.get_meter("kinstream").create_gauge(
-            "kinstream.journal.age", unit="s", description="Age of the oldest entry, when it is added"
+            "kinstream.journal.age", unit="s", description="How long an entry may have waited to be added"
         )
 
+    @property
+    def age_seconds(self) -> float:
+        """How long an entry may have waited by now.
+
+        Counted from the oldest that is known of, or from the last look that found none: where looking fails,
+        it grows as well.
+        """
+        return (self._now_ms() - min(self._waiting_since_ms.values())) / 1000
+
     async def run(self) -> None:
-        """Add what is in the journal of this worker's slot."""
-        while await self._roll(self._slot, self._now_ms() + _CLOCKS_DIFFER_MS):
-            pass
+        """Add what is in the journal of this worker's slot; tell its age, however that ends."""
+        try:
+            while await self._roll(self._slot, self._now_ms() + _CLOCKS_DIFFER_MS):
+                pass
+        finally:
+            self._age.set(self.age_seconds)
 
     async def sweep(self) -> None:
         """Add what has been left in the journals of other slots; to be called every `sweep_seconds`.
@@ -111,26 +125,35 @@ class RollUp:
 
     async def _roll(self, slot: int, before_ms: int) -> bool:
         """Add one batch of entries from before a time; whether there is another one to be added at once."""
+        looked_at_ms = self._now_ms()
         batch = await self._batch(slot)
         is_full = True
         if batch.is_done:
             entries, is_full = await self._oldest(slot, before_ms)
+            self._note(slot, entries, looked_at_ms)
             entry_keys = " ".join(entries)
             batch = Batch(batch.batch_number + 1, entry_keys, False, self._worker, self._now_ms())
             if not entries or not await self._make(slot, batch):
                 return False
-        elif not await self._take_up(slot, batch):
-            return False
         else:
+            self._note(slot, batch.entry_keys.split(), looked_at_ms)
+            if not await self._take_up(slot, batch):
+                return False
             entries = await self._entries(slot, batch)
         # One that is missing was removed, and none is before all counters have taken the batch.
         if len(entries) == len(batch.entry_keys.split()):
-            self._age.set((self._now_ms() - int(min(entries).partition("-")[0])) / 1000)
             await self._add_all(slot, add_up(entries.values()), batch.batch_number)
         await self._remove(slot, batch)
         await self._finish(slot, batch)
         self._taken.pop(slot, None)
+        if not is_full:
+            self._note(slot, (), looked_at_ms)
         return is_full
+
+    def _note(self, slot: int, waiting: Iterable[str], looked_at_ms: int) -> None:
+        """Note which entries, by their sort keys, wait in a slot."""
+        made_at_ms = (int(name.partition("-")[0]) for name in waiting)
+        self._waiting_since_ms[slot] = min(made_at_ms, default=looked_at_ms)
 
     async def _batch(self, slot: int) -> Batch:
         values = await self._item(keys.journal_batch(slot))

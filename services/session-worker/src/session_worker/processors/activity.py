@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kinstream.events import PASSIVE_TYPES, ActivityData, Event
 from kinstream.ledger_format import Bucket, Fact
+from kinstream.settings import read_settings
 from kinstream.views import closing
 from session_worker.effects import Effect, Increment, Tally, Threshold
 from session_worker.processor import LedgerKey, Reducer
@@ -51,7 +52,7 @@ class Activity(Reducer):
     }
 
     def __init__(self) -> None:
-        settings = ActivitySettings()
+        settings = read_settings(ActivitySettings, "session-worker")
         self._threshold = Threshold("events_since_training", settings.training_threshold_events)
         self._most_types = settings.most_types
         self.lateness_ms = settings.lateness_seconds * 1000
