@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +30,10 @@ SERVICES = (
     "session-worker-archive",
     "session-worker-safety",
 )
-DEPENDENCIES = ("ministack", "postgres", "redis")
+WORKERS = tuple(name for name in SERVICES if "worker" in name)
 BASE = "python:3.11-slim-bookworm"
+NOTHING_TO_ASK_WITH = {"collector", "fluent-bit"}
+"""Their images hold one program and no other."""
 
 # Two workers would build and start all of it twice.
 pytestmark = pytest.mark.xdist_group("compose")
@@ -45,6 +50,8 @@ class Compose:
     project: str = field(default_factory=lambda: f"kinstream-test-{uuid.uuid4().hex[:8]}")
     port: int = field(default_factory=free_port)
     emulator_port: int = field(default_factory=free_port)
+    volumes: set[str] = field(default_factory=set)
+    """Every volume that a container of it had. One without a name tells nobody whose it was."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -59,10 +66,23 @@ class Compose:
         """What `docker compose ARGUMENTS` prints; it must succeed."""
         return run("docker", "compose", *arguments, environment=self.environment, seconds=seconds)
 
-    def up(self, *arguments: str) -> None:
-        """Start everything and wait until it is healthy."""
+    def up(self, *arguments: str) -> float:
+        """Start everything and wait until it is healthy; how many seconds that took."""
+        started = time.monotonic()
         self("up", "-d", *arguments)
         eventually(lambda: self.unhealthy() == [], "healthy containers", seconds=START_SECONDS)
+        self.volumes |= {
+            mount["Name"]
+            for container in self.containers()
+            for mount in container["Mounts"]
+            if mount["Type"] == "volume"
+        }
+        return time.monotonic() - started
+
+    def be_up(self) -> None:
+        """Start everything, unless a test before has done so."""
+        if not self.containers():
+            self.up()
 
     def unhealthy(self) -> list[str]:
         """Names of containers that are not healthy; the one that sets up has ended well instead."""
@@ -77,9 +97,9 @@ class Compose:
             )
         ]
 
-    def containers(self, service: str | None = None) -> list[dict]:
+    def containers(self) -> list[dict]:
         """What the engine says of the project's containers."""
-        found = self("ps", "-a", "-q", *([service] if service else [])).split()
+        found = self.of_project("container", "ls", "-a")
         return json.loads(run("docker", "inspect", *found)) if found else []
 
     def address(self) -> dict[str, str]:
@@ -88,9 +108,19 @@ class Compose:
 
     def left(self) -> list[str]:
         """Names of what the engine holds of the project."""
-        mine = ["--filter", f"label=com.docker.compose.project={self.project}", "-q"]
         kinds = (["container", "ls", "-a"], ["volume", "ls"], ["network", "ls"])
-        return [name for kind in kinds for name in run("docker", *kind, *mine).split()]
+        labelled = [name for kind in kinds for name in self.of_project(*kind)]
+        return [*labelled, *self.volumes.intersection(run("docker", "volume", "ls", "-q").split())]
+
+    def of_project(self, *listing: str) -> list[str]:
+        # Compose itself would take a second to say so, and two cores of computing.
+        mine = f"label=com.docker.compose.project={self.project}"
+        return run("docker", *listing, "-q", "--filter", mine).split()
+
+
+def service_of(container: dict) -> str:
+    """Its name in the compose file."""
+    return container["Config"]["Labels"]["com.docker.compose.service"]
 
 
 def attempt(
@@ -115,7 +145,7 @@ def compose() -> Iterator[Compose]:
     try:
         yield project
     finally:
-        project("down", "-v", "--remove-orphans")
+        project("down", "-v")
         assert project.left() == []
 
 
@@ -126,6 +156,8 @@ def test_profile_reads_files_that_are_there_and_listens_on_this_machine_alone(pr
     added = {name: one for name, one in told["services"].items() if profile in one.get("profiles", [])}
     assert added
     for name, one in added.items():
+        ends = name.endswith("-setup")
+        assert ends or ("healthcheck" in one) != (name in NOTHING_TO_ASK_WITH), name
         ports = [
             port if isinstance(port, str) else f"{port.get('host_ip')}:" for port in one.get("ports", [])
         ]
@@ -167,8 +199,10 @@ def send(address: dict[str, str], events: Sequence[dict]) -> None:
 
 @pytest.mark.timeout(BUILD_SECONDS + DEMO_SECONDS + 4 * START_SECONDS)
 def test_stack_in_containers_does_what_the_demo_says_and_keeps_it(compose: Compose, tmp_path: Path):
-    compose.up("--scale", "session-worker=2")
-    assert len(compose.containers("session-worker")) == 2
+    seconds = compose.up(*(f"--scale={name}=2" for name in WORKERS))
+    sys.stdout.write(f"\nhealthy {seconds:.0f} s after `docker compose up`, with two of each worker\n")
+    names = [service_of(one) for one in compose.containers()]
+    assert {names.count(name) for name in WORKERS} == {2}
     demo = [str(console_script("kinstream")), "demo", "--compose", "--customers", "40"]
     run(*demo, "--report", str(tmp_path / "r.html"), environment=compose.environment, seconds=DEMO_SECONDS)
 
@@ -186,7 +220,7 @@ def test_stack_in_containers_does_what_the_demo_says_and_keeps_it(compose: Compo
 
 
 def test_operator_rotates_keys_with_the_command_in_the_container(compose: Compose):
-    compose.up()
+    compose.be_up()
     assert "write" in compose("run", "--rm", "-T", "setup", "keys", "list")
     revoke = ["run", "--rm", "-T", "setup", "keys", "revoke", "--app", "nobody", "00"]
     refused = attempt("docker", "compose", *revoke, environment=compose.environment)
@@ -195,21 +229,37 @@ def test_operator_rotates_keys_with_the_command_in_the_container(compose: Compos
 
 
 def test_services_can_write_nowhere_and_may_do_nothing_but_their_work(compose: Compose):
-    compose.up()
-    for service in SERVICES:
-        for container in compose.containers(service):
-            host = container["HostConfig"]
-            assert container["Config"]["User"] == "10001", service
-            assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"]), service
-            assert "no-new-privileges:true" in host["SecurityOpt"], service
+    compose.be_up()
+    containers = compose.containers()
+    services = [container for container in containers if service_of(container) in SERVICES]
+    assert {service_of(container) for container in services} == set(SERVICES)
+    for container in services:
+        host, name = container["HostConfig"], container["Name"]
+        assert container["Config"]["User"] == "10001", name
+        assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"]), name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
     published = {
         binding["HostIp"]
-        for service in (*SERVICES, *DEPENDENCIES)
-        for container in compose.containers(service)
+        for container in containers
         for bindings in (container["HostConfig"]["PortBindings"] or {}).values()
         for binding in bindings
     }
     assert published == {HOST}
+
+
+def test_images_are_as_small_as_their_page_says(compose: Compose):
+    """And not a tenth larger, or smaller."""
+    page = (ROOT / "docs/containers.md").read_text()
+    told = {
+        image: int(mb.replace(",", "")) for image, mb in re.findall(r"^\| `(\S+)` \| ([\d,]+) MB", page, re.M)
+    }
+    built = sorted(told.keys() & set(compose("config").split()))
+    assert len(built) == 5
+    inspected = json.loads(run("docker", "image", "inspect", BASE, *built))
+    base, *sizes = (one["Size"] / 1e6 for one in inspected)
+    above_base = {image: round(size - base) for image, size in zip(built, sizes, strict=True)}
+    sys.stdout.write(f"\nMB above {BASE}, which has {base:.0f}: {above_base}\n")
+    assert above_base == {image: pytest.approx(told[image], rel=0.1) for image in built}
 
 
 def test_service_whose_dependency_never_comes_ends_with_a_sentence(compose: Compose):
