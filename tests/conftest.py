@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("unhurried")
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Tests that share what is slow to make go to one pytest worker: a stack, or what a file starts for itself."""
+    """Tests that share what is slow to make go to one pytest worker: a stack, or what a file starts."""
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("stack"))
