@@ -10,6 +10,9 @@ import pytest
 from tests.infra.conftest import PLANNED_PREFIX
 from tests.support.terraform import BOUNDARY, PEER, planned
 
+# Where the plans are: by a parameter's name pytest does not see that these need them.
+pytestmark = pytest.mark.xdist_group("terraform-plan")
+
 Plan = Mapping[str, Any]
 Statement = Mapping[str, Any]
 
