@@ -12,7 +12,7 @@ provider "aws" {
   skip_credentials_validation = local.is_emulated
   skip_metadata_api_check     = local.is_emulated
   s3_use_path_style           = local.is_emulated
-  max_retries                 = local.is_emulated ? 2 : null
+  max_retries                 = local.is_emulated ? 6 : null
 
   dynamic "endpoints" {
     for_each = var.emulator[*]
