@@ -15,7 +15,7 @@ SOURCES := libs services tests benchmarks
 WORKERS ?= 2
 
 .PHONY: help setup demo demo-backpressure up test test-containers test-faults test-media-faults test-terraform \
-    deploy-local test-deploy-local \
+    deploy-local test-deploy-local test-operations \
     check check-terraform format lock bench bench-ingest bench-ledger bench-media bench-recommender fuzz-media check-plan clean
 
 help: ## show this list
@@ -81,6 +81,9 @@ deploy-local: setup ## apply envs/dev to an emulator that runs real containers, 
 
 test-deploy-local: setup ## deploy-local as a test, and once more with Ctrl-C in the middle: 9 to 11 minutes
 	@KINSTREAM_DEPLOY_LOCAL=1 $(BIN)/pytest tests/infra/test_deploy_local.py $(ARGS)
+
+test-operations: setup ## type what docs/operations.md says, from first deploy to teardown, at an emulator: 15 minutes; needs aws
+	@KINSTREAM_OPERATIONS_PAGE=1 $(BIN)/pytest -s tests/infra/test_operations_page.py $(ARGS)
 
 lock: setup ## renew constraints.txt from the pyproject files
 	printf -- '-e %s\n' $(PACKAGES) | $(BIN)/uv pip compile --quiet --universal --no-annotate --no-header \
