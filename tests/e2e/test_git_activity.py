@@ -53,7 +53,10 @@ def test_real_events_make_exactly_the_known_sessions(tmp_path: Path):
         data_dir=tmp_path,
         port=ANY_PORT,
         services=(API, "session-worker"),
-        variables={"KINSTREAM_LEDGER_RETENTION_SECONDS": str(TWENTY_YEARS_SECONDS)},
+        variables={
+            "KINSTREAM_LEDGER_RETENTION_SECONDS": str(TWENTY_YEARS_SECONDS),
+            "KINSTREAM_PROCESSORS": "activity",
+        },
     )
     with Stack(options) as stack, ExitStack() as open_clients:
         address = stack.start()

@@ -238,8 +238,9 @@ def test_item_tried_too_often_fails_with_the_reason_and_goes_on_when_its_message
     dead_letters = names.of(QUEUE_MEDIA) + DEAD_LETTER_SUFFIX
     redrive = {"deadLetterTargetArn": names.queue_arn(dead_letters), "maxReceiveCount": 1}
     stack.sqs.set_queue_attributes(QueueUrl=media_queue, Attributes={"RedrivePolicy": json.dumps(redrive)})
-    stack.s3.delete_bucket(Bucket=names.of(BUCKET_DERIVED))
     with stack.worker(KINSTREAM_MEDIA_MAX_RECEIVES="1"):
+        # Not before: a worker waits for it at its start.
+        stack.s3.delete_bucket(Bucket=names.of(BUCKET_DERIVED))
         item = stack.wait(stack.upload(photo, "image/jpeg"), *FINAL)
         until(lambda: stack.depth(dead_letters) == 1, "the dead letter")
 
